@@ -1,0 +1,44 @@
+// Typed errors. Each becomes the Python exception of the same name. A message reads
+// `op: what differs, both values, what is needed`; LM_CHECK builds it only when the check fails.
+#pragma once
+#include <exception>
+#include <sstream>
+#include <string>
+#include <utility>
+
+namespace lamina {
+
+class Error : public std::exception {
+ public:
+  explicit Error(std::string message) : message_(std::move(message)) {}
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  std::string message_;
+};
+struct ValueError : Error { using Error::Error; };           // shapes and values
+struct TypeError : Error { using Error::Error; };            // dtypes and argument types
+struct IndexError : Error { using Error::Error; };           // indices and dimensions out of range
+struct RuntimeError : Error { using Error::Error; };         // devices, the tape
+struct NotImplementedError : Error { using Error::Error; };  // valid, but not here
+struct OutOfMemoryError : Error { using Error::Error; };     // MemoryError in Python
+
+template <class... Parts>
+std::string str(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+template <class Kind, class... Parts>
+[[noreturn, gnu::noinline, gnu::cold]] void fail(const Parts&... parts) {
+  throw Kind(str(parts...));
+}
+
+}  // namespace lamina
+
+#define LM_CHECK(condition, Kind, ...)                                           \
+  do {                                                                           \
+    if (!(condition)) [[unlikely]]                                               \
+      ::lamina::fail<::lamina::Kind>(__VA_ARGS__);                               \
+  } while (0)

@@ -1,0 +1,65 @@
+// Every operator of the table as a C++ function, plus the few tape-free helpers that operators are written with.
+// The declarations are derived from ops.def; definitions are by family: elementwise.cpp, reduce.cpp, shape.cpp ...
+#pragma once
+#include <array>
+#include <optional>
+#include <string>
+
+#include "core/rng.h"
+#include "core/scalar.h"
+#include "core/tensor.h"
+
+namespace lamina {
+
+// A tensor argument that may also be a Python number (`where(c, x, 0)`), and sizes given as `f(2, 3)` or `f((2, 3))`.
+struct Operand : Tensor {
+  Operand(const Tensor& x) : Tensor(x) {}
+};
+struct Sizes : Shape {
+  Sizes(const Shape& shape) : Shape(shape) {}
+};
+
+#define LM_PARAMS(...) __VA_ARGS__
+#define UNARY(name, ...) Tensor name(const Tensor& x);
+#define UNARY_ATTRS(name, Functor, PARAMS, ...) Tensor name(const Tensor& x, LM_PARAMS PARAMS);
+#define BINARY(name, ...) Tensor name(const Tensor& a, const Tensor& b);
+#define OP(R, name, PARAMS, ...) R name PARAMS;
+#include "ops.def"
+
+// --- helpers outside the tape: they compute, record nothing, and are not bound ---
+Tensor ones_tensor(const Shape& sizes, DType dtype, Device device = {});
+Tensor full_tensor(const Shape& sizes, const Scalar& value, DType dtype, Device device = {});
+// dst[...] = src, broadcast and converted. Does not bump the version.
+void copy_into(const Tensor& dst, const Tensor& src);
+// A copy in the memory order of x where x is dense, row-major otherwise.
+Tensor copy_dense(const Tensor& x);
+Tensor add_into(Tensor a, const Tensor& b);  // a += b, returns a
+bool has_nan(const Tensor& x);
+
+// --- differentiable helpers ---
+Tensor cast(const Tensor& x, DType dtype);             // x itself when nothing changes
+Tensor sum_to(const Tensor& x, const Shape& sizes);    // undoes broadcasting: sums what was repeated
+
+// --- changing a tensor in place (inplace.cpp, Note [In place]) ---
+// `self` takes the elements and the place in the tape of `result`, which was computed from it.
+Tensor& assign_inplace(Tensor& self, const Tensor& result, const char* op);
+void check_inplace(const Tensor& self, bool others_want_tape, const char* op);
+
+// --- operators on Tensor, for formulas ---
+inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
+inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
+inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
+inline Tensor operator/(const Tensor& a, const Tensor& b) { return div(a, b); }
+inline Tensor operator-(const Tensor& a) { return neg(a); }
+inline Tensor operator<(const Tensor& a, const Tensor& b) { return lt(a, b); }
+inline Tensor operator<=(const Tensor& a, const Tensor& b) { return le(a, b); }
+inline Tensor operator>(const Tensor& a, const Tensor& b) { return gt(a, b); }
+inline Tensor operator>=(const Tensor& a, const Tensor& b) { return ge(a, b); }
+inline Tensor operator==(const Tensor& a, const Tensor& b) { return eq(a, b); }
+inline Tensor operator!=(const Tensor& a, const Tensor& b) { return ne(a, b); }
+inline Tensor operator&(const Tensor& a, const Tensor& b) { return logical_and(a, b); }
+inline Tensor operator|(const Tensor& a, const Tensor& b) { return logical_or(a, b); }
+inline Tensor operator!(const Tensor& a) { return logical_not(a); }
+inline Tensor select(const Tensor& condition, const Tensor& a, const Tensor& b) { return where(condition, a, b); }
+
+}  // namespace lamina
