@@ -1,0 +1,44 @@
+#include <cstdlib>
+#include <cstring>
+
+#include "core/errors.h"
+#include "cpu/kernel.h"
+
+namespace lamina {
+namespace {
+
+constexpr const char* kNames[] = {"base", "avx2", "avx512"};
+
+Isa supported() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+  if (avx2) return avx512 ? Isa::avx512 : Isa::avx2;
+#endif
+  return Isa::base;
+}
+
+Isa choose() {
+  const Isa best = supported();
+  if (const char* wanted = std::getenv("LAMINA_ISA")) {
+    for (int i = 0; i < static_cast<int>(best); ++i) {
+      if (std::strcmp(wanted, kNames[i]) == 0) return static_cast<Isa>(i);
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+const Isa cpu::kIsa = choose();
+
+const char* isa_name() { return kNames[static_cast<int>(isa())]; }
+
+void cpu::throw_no_cuda(const char* name) {
+  throw RuntimeError(std::string(name) + ": this build of lamina has no CUDA support");
+}
+
+}  // namespace lamina
