@@ -8,7 +8,6 @@
 #include <mutex>
 #include <new>
 
-#include "core/allocator.h"
 #include "core/errors.h"
 
 namespace lamina {
@@ -75,7 +74,7 @@ struct LiveList {
   }
 };
 
-Ref<Storage> Storage::allocate(size_t nbytes, Device device) {
+Ref<Storage> Storage::create(size_t nbytes, Device device) {
   LM_CHECK(device.is_cpu(), RuntimeError, "storage: device is ", device, "; this build of lamina has no CUDA support");
   if (small_bytes(nbytes) <= kSmallLimit) {
     char* block = static_cast<char*>(small_alloc(small_bytes(nbytes)));

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/allocator.h"
 #include "core/device.h"
 #include "core/ref.h"
 
@@ -15,16 +16,15 @@ struct Storage : RefCounted {
   enum class Kind : uint8_t { Small, Large, External } kind = Kind::Small;
   void* data = nullptr;  // 64-byte aligned unless external
   size_t nbytes = 0;
-  std::atomic<uint64_t> version{0};  // writes in place so far: saved tensors compare it (autograd)
+  std::atomic<uint32_t> version{0};  // writes in place so far: saved tensors compare it (autograd)
 
   // Uninitialized memory. Throws OutOfMemoryError, which lists the largest live storages.
-  static Ref<Storage> allocate(size_t nbytes, Device device = {});
+  static Ref<Storage> create(size_t nbytes, Device device = {});
 
   // Memory of someone else (NumPy, DLPack), handed back by `release(context)` when the last view goes.
   using Release = void (*)(void* context);
   static Ref<Storage> external(void* data, size_t nbytes, Device device, Release release, void* context);
 
-  void bump_version() { version.fetch_add(1, std::memory_order_relaxed); }
   void destroy();
 
  private:

@@ -6,7 +6,6 @@
 #include <thread>
 #include <vector>
 
-#include "core/allocator.h"
 #include "core/errors.h"
 
 namespace lamina {
@@ -14,7 +13,7 @@ namespace {
 
 TEST(Storage, AlignedWritableAtEverySize) {
   for (size_t n : {0, 1, 4, 63, 64, 65, 1000, 4096, 4097, 5000, 70000, 1 << 20, 5 << 20}) {
-    Ref<Storage> s = Storage::allocate(n);
+    Ref<Storage> s = Storage::create(n);
     EXPECT_EQ(s->nbytes, n);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(s->data) % kAlignment, 0u);
     std::memset(s->data, 0x5a, n);
@@ -25,7 +24,7 @@ TEST(Storage, AlignedWritableAtEverySize) {
 TEST(Storage, DistinctWhileAlive) {
   std::vector<Ref<Storage>> all;
   for (int i = 0; i < 5000; ++i) {
-    all.push_back(Storage::allocate(16 * (i % 40)));
+    all.push_back(Storage::create(16 * (i % 40)));
     std::memset(all.back()->data, i, all.back()->nbytes);
   }
   for (int i = 0; i < 5000; ++i) {
@@ -36,9 +35,9 @@ TEST(Storage, DistinctWhileAlive) {
 
 TEST(Storage, LargeBlocksAreReused) {
   empty_cache();
-  Storage::allocate(3 << 20);
+  Storage::create(3 << 20);
   const MemoryStats before = memory_stats();
-  for (int i = 0; i < 10; ++i) Storage::allocate((3 << 20) - 100 * i);
+  for (int i = 0; i < 10; ++i) Storage::create((3 << 20) - 100 * i);
   const MemoryStats after = memory_stats();
   EXPECT_EQ(after.allocations - before.allocations >= 10, true);
 #if !defined(__SANITIZE_ADDRESS__)
@@ -52,7 +51,7 @@ TEST(Storage, LargeBlocksAreReused) {
 TEST(Storage, StatisticsFollowLiveBlocks) {
   const int64_t before = memory_stats().allocated;
   {
-    Ref<Storage> big = Storage::allocate(8 << 20);
+    Ref<Storage> big = Storage::create(8 << 20);
     EXPECT_GE(memory_stats().allocated - before, 8 << 20);
     EXPECT_GE(memory_stats().peak, before + (8 << 20));
   }
@@ -63,7 +62,7 @@ TEST(Storage, StatisticsFollowLiveBlocks) {
 
 TEST(Storage, CacheLimitIsKept) {
   set_cache_limit(4 << 20);
-  { Ref<Storage> a = Storage::allocate(3 << 20), b = Storage::allocate(3 << 20); }
+  { Ref<Storage> a = Storage::create(3 << 20), b = Storage::create(3 << 20); }
   EXPECT_LE(memory_stats().cached, 4 << 20);
   set_cache_limit(1 << 30);
 }
@@ -83,10 +82,10 @@ TEST(Storage, ExternalMemoryIsHandedBackOnce) {
 }
 
 TEST(Storage, OutOfMemoryNamesTheLargestLiveTensors) {
-  Ref<Storage> big = Storage::allocate(6 << 20), other = Storage::allocate(6 << 20);
+  Ref<Storage> big = Storage::create(6 << 20), other = Storage::create(6 << 20);
   for (size_t impossible : {size_t{1} << 46, size_t{1} << 60, ~size_t{0} - 100}) {
     try {
-      Storage::allocate(impossible);
+      Storage::create(impossible);
       ADD_FAILURE() << "no error for " << impossible;
     } catch (const OutOfMemoryError& error) {
       EXPECT_NE(std::string(error.what()).find("2 x 6.0 MiB"), std::string::npos) << error.what();
@@ -94,14 +93,14 @@ TEST(Storage, OutOfMemoryNamesTheLargestLiveTensors) {
   }
 }
 
-TEST(Storage, CudaNeedsACudaBuild) { EXPECT_THROW(Storage::allocate(4, Device{DeviceType::CUDA, 0}), RuntimeError); }
+TEST(Storage, CudaNeedsACudaBuild) { EXPECT_THROW(Storage::create(4, Device{DeviceType::CUDA, 0}), RuntimeError); }
 
 TEST(Allocator, ProducerAndConsumerThreads) {
   const int64_t before = memory_stats().allocated;
   for (int round = 0; round < 5; ++round) {
     std::vector<Ref<Storage>> made;
     std::thread producer([&] {
-      for (int i = 0; i < 3000; ++i) made.push_back(Storage::allocate(100 + i));
+      for (int i = 0; i < 3000; ++i) made.push_back(Storage::create(100 + i));
     });
     producer.join();
     std::thread consumer([&] { made.clear(); });
@@ -116,7 +115,7 @@ TEST(Allocator, ThreadsTogether) {
     threads.emplace_back([t] {
       std::vector<Ref<Storage>> held;
       for (int i = 0; i < 4000; ++i) {
-        held.push_back(Storage::allocate((i * 37 + t) % 9000));
+        held.push_back(Storage::create((i * 37 + t) % 9000));
         std::memset(held.back()->data, t, held.back()->nbytes);
         if (held.size() > 50) held.erase(held.begin(), held.begin() + 25);
       }
