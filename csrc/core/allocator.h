@@ -1,15 +1,15 @@
-// The caching allocator under storages, tensors and tape nodes. The one idea: memory is recycled by size class, so a training
-// step that repeats allocates nothing. Blocks up to kSmallLimit come from lists of the calling thread (no lock, about
-// 5 ns); larger ones from one list per class behind a mutex, four classes per power of two. AddressSanitizer builds
-// bypass the small lists, so that it sees every use after free. Next: storage.h.
+// The caching allocator under storages, tensors and tape nodes. The one idea: memory is recycled by size class, so a
+// training step that repeats allocates nothing. Blocks up to kSmallLimit come from lists of the calling thread (no
+// lock, about 5 ns); larger ones from one list per class behind a mutex, four classes per power of two.
+// AddressSanitizer builds bypass the small lists, so that it sees every use after free. Next: storage.h.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 namespace lamina {
 
-constexpr size_t kAlignment = 64;            // one cache line, one AVX-512 vector
-constexpr size_t kSmallLimit = 4096 + 64;    // a storage header and 4 KiB of data
+constexpr size_t kAlignment = 64;          // one cache line, one AVX-512 vector
+constexpr size_t kSmallLimit = 4096 + 64;  // a storage header and 4 KiB of data
 constexpr size_t kHugePage = size_t{2} << 20;
 
 // `bytes` <= kSmallLimit. Any thread may free, with the same `bytes`. Throws OutOfMemoryError.
@@ -21,12 +21,12 @@ void* large_alloc(size_t bytes, size_t* block_bytes);
 void large_free(void* block, size_t block_bytes) noexcept;
 
 struct MemoryStats {
-  int64_t allocated;    // bytes in live blocks, rounded up to their classes
-  int64_t peak;         // most of that so far, sampled whenever a large block or a slab of small ones is taken
-  int64_t cached;       // bytes of large blocks kept for reuse
-  int64_t slabs;        // bytes taken from the system for small blocks, live or not; never returned
-  int64_t allocations;  // blocks handed out so far
-  int64_t system_calls; // of these, how many had to ask the system for memory
+  int64_t allocated;     // bytes in live blocks, rounded up to their classes
+  int64_t peak;          // most of that so far, sampled whenever a large block or a slab of small ones is taken
+  int64_t cached;        // bytes of large blocks kept for reuse
+  int64_t slabs;         // bytes taken from the system for small blocks, live or not; never returned
+  int64_t allocations;   // blocks handed out so far
+  int64_t system_calls;  // of these, how many had to ask the system for memory
 };
 MemoryStats memory_stats();
 void reset_peak_memory();

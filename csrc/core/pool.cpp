@@ -28,10 +28,10 @@ inline void pause_cpu() {
 }
 
 // Note [Claiming chunks]
-// `remaining_` is the whole protocol. The caller, who holds `busy_`, writes the job and then stores the number of chunks; a
-// thread that decrements it from r to r - 1 owns chunk (chunks - r) and may read the job, because the region cannot end
-// before that chunk is counted in `done_`. A thread that sees zero touches nothing. So no thread ever reads a job that
-// is being replaced, and the caller waits for chunks, not for threads.
+// `remaining_` is the whole protocol. The caller, who holds `busy_`, writes the job and then stores the number of
+// chunks; a thread that decrements it from r to r - 1 owns chunk (chunks - r) and may read the job, because the region
+// cannot end before that chunk is counted in `done_`. A thread that sees zero touches nothing. So no thread ever reads
+// a job that is being replaced, and the caller waits for chunks, not for threads.
 class Pool {
  public:
   explicit Pool(int64_t threads) : target_(threads) {}
@@ -61,7 +61,8 @@ class Pool {
     return true;
   }
 
-  // At exit: nobody starts regions any more except daemon threads, which keep `busy_`; then workers are left to the system.
+  // At exit: nobody starts regions any more except daemon threads, which keep `busy_`; then workers are left to the
+  // system.
   void shut_down() {
     for (int i = 0; busy_.exchange(true, std::memory_order_acquire); ++i) {
       if (i == 1000) return;

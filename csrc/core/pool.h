@@ -1,7 +1,7 @@
 // The engine's thread pool: parallel_for(chunks, fn) runs fn(0) ... fn(chunks - 1) on the caller and the workers.
-// The one idea: chunks are claimed by decrementing one atomic number, so a worker that wakes late finds nothing and a region
-// never waits for it. Callers cut chunks from the problem size only, never from the number of threads: results do not
-// depend on it. Nested calls, and calls while another thread uses the pool, run in the caller.
+// The one idea: chunks are claimed by decrementing one atomic number, so a worker that wakes late finds nothing and a
+// region never waits for it. Callers cut chunks from the problem size only, never from the number of threads: results
+// do not depend on it. Nested calls, and calls while another thread uses the pool, run in the caller.
 #pragma once
 #include <cstdint>
 #include <type_traits>

@@ -13,8 +13,8 @@ namespace {
 
 constexpr int64_t kGrain = 2048;  // blocks a chunk
 
-// Calls write(values, first, count) with the `per_block` values that `make` draws from each Philox block. Which values a block
-// yields depends on its index only, and the last block may be used in part.
+// Calls write(values, first, count) with the `per_block` values that `make` draws from each Philox block. Which values
+// a block yields depends on its index only, and the last block may be used in part.
 template <int per_block, class T, class Make>
 void fill(Generator& generator, T* out, int64_t n, Make make) {
   const int64_t blocks = chunk_count(n, per_block);
@@ -90,7 +90,8 @@ void fill_normal(Generator& generator, T* out, int64_t n, T mean, T std) {
   };
   if constexpr (sizeof(T) == 4) {
     fill<4>(generator, out, n, [=](const Philox::Block& block, T* values) {
-      for (int k = 0; k < 4; k += 2) pair(T(block[k]) * T(0x1p-32) + T(0x1p-33), T(block[k + 1] >> 8) * T(0x1p-24), values + k);
+      for (int k = 0; k < 4; k += 2)
+        pair(T(block[k]) * T(0x1p-32) + T(0x1p-33), T(block[k + 1] >> 8) * T(0x1p-24), values + k);
     });
   } else {
     fill<2>(generator, out, n, [=](const Philox::Block& block, T* values) {

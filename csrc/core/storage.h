@@ -1,6 +1,6 @@
-// The memory behind tensors: views of one tensor share a storage. The one idea: the header (this struct, one cache line) and
-// up to 4 KiB of data are a single block of the caching allocator, so a small tensor's memory costs one free-list pop.
-// Next: allocator.h (where blocks come from), tensor.h (what looks at them).
+// The memory behind tensors: views of one tensor share a storage. The one idea: the header (this struct, one cache
+// line) and up to 4 KiB of data are a single block of the caching allocator, so a small tensor's memory costs one
+// free-list pop. Next: allocator.h (where blocks come from), tensor.h (what looks at them).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -29,7 +29,8 @@ struct Storage : RefCounted {
 
  private:
   friend struct LiveList;
-  Storage(Device device, Kind kind, void* data, size_t nbytes) : device(device), kind(kind), data(data), nbytes(nbytes) {}
+  Storage(Device device, Kind kind, void* data, size_t nbytes)
+      : device(device), kind(kind), data(data), nbytes(nbytes) {}
   ~Storage() = default;
 
   struct Owner {
@@ -40,7 +41,7 @@ struct Storage : RefCounted {
     Storage *previous, *next;
   };
   union {
-    Owner owner_;           // External
+    Owner owner_;                    // External
     Links links_{nullptr, nullptr};  // Large: in the list of live storages that an out-of-memory report prints
   };
   size_t block_bytes_ = 0;  // Large

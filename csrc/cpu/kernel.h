@@ -1,7 +1,7 @@
-// How a CPU kernel is declared and called. LM_KERNEL(void, relu, (const float* x, float* y, int64_t n)) declares one function
-// per instruction set and lamina::kernel::relu(stream, x, y, n), which picks the device, then the instruction set.
-// The one idea: each kernel file is compiled once per instruction set with -DLM_ISA=<isa> (cmake/kernels.cmake) and puts
-// everything into namespace lamina::cpu::LM_ISA; the choice is one number, made when the library is loaded.
+// How a CPU kernel is declared and called. LM_KERNEL(void, relu, (const float* x, float* y, int64_t n)) declares one
+// function per instruction set and lamina::kernel::relu(stream, x, y, n), which picks the device, then the instruction
+// set. The one idea: each kernel file is compiled once per instruction set with -DLM_ISA=<isa> (cmake/kernels.cmake)
+// and puts everything into namespace lamina::cpu::LM_ISA; the choice is one number, made when the library is loaded.
 #pragma once
 #include <cstdint>
 
@@ -52,26 +52,26 @@ inline Isa isa() { return cpu::kIsa; }
 const char* isa_name();
 
 #if defined(__x86_64__)
-#define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                                       \
-  namespace cpu::base {                                                                                           \
-  RESULT NAME PARAMETERS;                                                                                         \
-  }                                                                                                               \
-  namespace cpu::avx2 {                                                                                           \
-  RESULT NAME PARAMETERS;                                                                                         \
-  }                                                                                                               \
-  namespace cpu::avx512 {                                                                                         \
-  RESULT NAME PARAMETERS;                                                                                         \
-  }                                                                                                               \
-  namespace kernel {                                                                                              \
+#define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                                            \
+  namespace cpu::base {                                                                                                \
+  RESULT NAME PARAMETERS;                                                                                              \
+  }                                                                                                                    \
+  namespace cpu::avx2 {                                                                                                \
+  RESULT NAME PARAMETERS;                                                                                              \
+  }                                                                                                                    \
+  namespace cpu::avx512 {                                                                                              \
+  RESULT NAME PARAMETERS;                                                                                              \
+  }                                                                                                                    \
+  namespace kernel {                                                                                                   \
   inline constexpr cpu::Kernel<RESULT PARAMETERS> NAME{#NAME, &cpu::base::NAME, &cpu::avx2::NAME, &cpu::avx512::NAME}; \
   }
 #else
-#define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                                  \
-  namespace cpu::base {                                                                                      \
-  RESULT NAME PARAMETERS;                                                                                    \
-  }                                                                                                          \
-  namespace kernel {                                                                                         \
-  inline constexpr cpu::Kernel<RESULT PARAMETERS> NAME{#NAME, &cpu::base::NAME, nullptr, nullptr};           \
+#define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                        \
+  namespace cpu::base {                                                                            \
+  RESULT NAME PARAMETERS;                                                                          \
+  }                                                                                                \
+  namespace kernel {                                                                               \
+  inline constexpr cpu::Kernel<RESULT PARAMETERS> NAME{#NAME, &cpu::base::NAME, nullptr, nullptr}; \
   }
 #endif
 

@@ -62,7 +62,9 @@ TEST(Storage, StatisticsFollowLiveBlocks) {
 
 TEST(Storage, CacheLimitIsKept) {
   set_cache_limit(4 << 20);
-  { Ref<Storage> a = Storage::create(3 << 20), b = Storage::create(3 << 20); }
+  {
+    Ref<Storage> a = Storage::create(3 << 20), b = Storage::create(3 << 20);
+  }
   EXPECT_LE(memory_stats().cached, 4 << 20);
   set_cache_limit(1 << 30);
 }
