@@ -1,0 +1,33 @@
+// Moving elements: between layouts, between element types, or both. Used by every operator that makes a tensor
+// contiguous, broadcasts into memory, joins or casts. The one idea: dimensions are sorted by the destination's strides
+// and merged, after which a copy is one of three loops: rows, fills, or tiles of a transpose.
+#pragma once
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "cpu/kernel.h"
+
+namespace lamina {
+
+// Contiguous conversion with C++ semantics: float to integer truncates, anything to bool is `!= 0`.
+LM_KERNEL(void, convert, (DType from, DType to, int64_t n, const void* src, void* dst))
+
+#ifndef LM_ISA
+namespace cpu {
+
+// dst[i...] = src[i...] over `sizes`; strides in elements, 0 in `src_strides` repeats. The two may not overlap.
+void copy_strided(int ndim, const int64_t* sizes, void* dst, const int64_t* dst_strides, DType dst_dtype,
+                  const void* src, const int64_t* src_strides, DType src_dtype);
+
+void convert(DType from, DType to, int64_t n, const void* src, void* dst);
+
+// dst[i] = src[i * stride], and dst[i * stride] = src[i], for elements of 1, 2, 4 or 8 bytes.
+void gather(int64_t itemsize, int64_t n, const void* src, int64_t stride, void* dst);
+void scatter(int64_t itemsize, int64_t n, const void* src, void* dst, int64_t stride);
+// dst[i * stride] = *value
+void fill(int64_t itemsize, int64_t n, const void* value, void* dst, int64_t stride = 1);
+
+}  // namespace cpu
+#endif
+
+}  // namespace lamina
