@@ -159,19 +159,24 @@ class Pool {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
+  // One cache line for what a worker reads to start, one for what it writes to finish, one for sleeping, one for the
+  // caller.
   alignas(64) std::atomic<int64_t> remaining_{0};
-  alignas(64) std::atomic<int64_t> done_{0};
-  std::atomic<bool> caller_sleeps_{false};
-  std::atomic<int32_t> finished_{0};
-  alignas(64) std::atomic<int32_t> sleepers_{0};
-  std::atomic<int32_t> signal_{0};
-  alignas(64) std::atomic<bool> busy_{false};
-  std::atomic<int64_t> target_;
-  std::atomic<int64_t> keep_{0};
-  std::atomic<bool> failed_{false};
   detail::ChunkFunction function_ = nullptr;
   void* context_ = nullptr;
   int64_t chunks_ = 0;
+  std::atomic<bool> failed_{false};
+
+  alignas(64) std::atomic<int64_t> done_{0};
+  std::atomic<bool> caller_sleeps_{false};
+  std::atomic<int32_t> finished_{0};
+
+  alignas(64) std::atomic<int32_t> sleepers_{0};
+  std::atomic<int32_t> signal_{0};
+  std::atomic<int64_t> keep_{0};
+
+  alignas(64) std::atomic<bool> busy_{false};
+  std::atomic<int64_t> target_;
   std::exception_ptr error_;
   std::vector<std::thread> workers_;
 };

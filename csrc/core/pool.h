@@ -14,7 +14,9 @@ void set_num_threads(int64_t n);
 int64_t get_num_threads();
 
 // A range of `count` elements cut into pieces of `grain`: how callers choose their chunks.
-constexpr int64_t chunk_count(int64_t count, int64_t grain) { return (count + grain - 1) / grain; }
+[[gnu::always_inline]] constexpr int64_t chunk_count(int64_t count, int64_t grain) {
+  return (count + grain - 1) / grain;
+}
 
 namespace detail {
 using ChunkFunction = void (*)(void* context, int64_t chunk);
