@@ -1,0 +1,122 @@
+// erf, erfc, erfinv, lgamma, digamma, polygamma, sinc helpers: the functions of statistics.
+// The one idea: erf and erfc are float polynomials around one exp; the rarer ones are computed in double per lane, from
+// the C library where it has them and from asymptotic series where it has not. Next: unary.h.
+#pragma once
+
+#include "math/trig.h"
+
+namespace lamina::math {
+
+LM_LIBM(erf)
+LM_LIBM(erfc)
+
+#if !LM_CUDA
+
+// Below 1 an odd polynomial; from there to 4, where float erf is 1, 1 - e^P(a) with P = log(erfc).
+template <F32 T>
+LM_FN T erf(T x) {
+  const T a = abs(x), s = x * x, c = at_most(a, 4.f);
+  const T small = poly(s, 7.80691e-05f, -7.9978537e-04f, 5.187162e-03f, -2.6853347e-02f, 1.1283579e-01f,
+                       -3.7612626e-01f, 1.2837917e-01f) *
+                      a +
+                  a;
+  const T large = T(1) - exp(poly(c, 1.8760361e-04f, -2.9601243e-03f, 2.1889767e-02f, -1.0321862e-01f, -6.380116e-01f,
+                                  -1.1271721e+00f, -3.2044668e-04f));
+  return copysign(select(a < T(1), small, large), x);
+}
+// erfc(a) = e^(-a^2) P(q) / (a + 2), q = (a - 2) / (a + 2); 12 bits of a squared are exact, the rest is a correction,
+// because an error of a^2 = 100 in the last bit would be an error of 60 bits in e^(-a^2).
+template <F32 T>
+LM_FN T erfc(T x) {
+  const T a = at_most(abs(x), 10.5f);
+  const T hi = from_bits(bits(a) & IntOf<T>(-4096)), lo = (a - hi) * (a + hi);
+  const T d = T(1) / (a + T(2));
+  const T p = poly((a - T(2)) * d, -3.919731e-05f, -5.1476393e-04f, -7.295774e-04f, 3.027356e-03f, 6.4336895e-03f,
+                   -2.1497475e-02f, -3.6435183e-02f, 2.7947095e-01f, -6.8716097e-01f, 1.0215827e+00f);
+  const T y = exp_shifted(-(hi * hi), 0, -lo) * (p * d);
+  return select(x < T(0), T(2) - y, y);
+}
+
+#endif  // !LM_CUDA
+
+LM_FN double lgamma_number(double x) {
+#if LM_CUDA
+  return ::lgamma(x);
+#else
+  int sign;  // std::lgamma writes the sign to a global: a data race between threads
+  return ::lgamma_r(x, &sign);
+#endif
+}
+
+// Recurrence up to x >= 8, then the asymptotic series in 1/x^2; reflection for x < 0. -inf at 0 as in PyTorch.
+LM_FN double digamma_number(double x) {
+  if (x == 0) return copysign(__builtin_inf(), -x);
+  double y = 0;
+  if (x < 0) {
+    if (x == ::floor(x)) return __builtin_nan("");
+    y = -kPi / ::tan(kPi * (x - ::floor(x)));
+    x = 1 - x;
+  }
+  for (; x < 8; x += 1) y -= 1 / x;
+  const double s = 1 / (x * x);
+  return y + ::log(x) - 0.5 / x -
+         s * poly(s, 1.0 / 12, -691.0 / 32760, 1.0 / 132, -1.0 / 240, 1.0 / 252, -1.0 / 120, 1.0 / 12);
+}
+
+// zeta(s, q) = sum (q + k)^-s by Euler and Maclaurin: 9 terms, the integral, then Bernoulli corrections.
+LM_FN double hurwitz_zeta(double s, double q) {
+  if (q <= 0) {
+    if (q == ::floor(q)) return __builtin_inf();
+    if (s != ::floor(s)) return __builtin_nan("");
+  }
+  double sum = 0;
+  const double shift = q < 0 ? ::ceil(-q) : 0;
+  for (double k = 0; k < shift + 9; k += 1) sum += ::pow(q + k, -s);
+  const double a = q + shift + 9, p = ::pow(a, -s);
+  sum += p * a / (s - 1) + 0.5 * p;
+  // B_2j / (2j)! and s (s + 1) ... (s + 2j - 2) a^(-s - 2j + 1)
+  constexpr double kBernoulli[] = {
+      1.0 / 12, -1.0 / 720, 1.0 / 30240, -1.0 / 1209600, 1.0 / 47900160, -691.0 / 1307674368000.0, 1.0 / 74724249600.0};
+  double term = s * p / a;
+  for (int j = 0; j < 7; ++j) {
+    sum += kBernoulli[j] * term;
+    term *= (s + 2 * j + 1) * (s + 2 * j + 2) / (a * a);
+  }
+  return sum;
+}
+// The n-th derivative of digamma: (-1)^(n+1) n! zeta(n + 1, x).
+LM_FN double polygamma_number(double n, double x) {
+  if (n == 0) return digamma_number(x);
+  const double size = ::exp(lgamma_number(n + 1)) * hurwitz_zeta(n + 1, x);
+  return n / 2 == ::floor(n / 2) ? -size : size;
+}
+
+// A rational start (error 1e-3), then Newton steps with Halley's correction on erfc, which keeps the tails.
+LM_FN double erfinv_number(double y) {
+  const double a = __builtin_fabs(y);
+  if (!(a < 1)) return a == 1 ? y * __builtin_inf() : __builtin_nan("");
+  const double w = -::log1p(-a * a), g = 4.330746750799873 + 0.5 * -w;  // Winitzki: 2 / (pi 0.147) = 4.33
+  double x = ::sqrt(::sqrt(g * g + w / 0.147) - g);
+  for (int i = 0; i < 3 && a > 0; ++i) {
+    const double error = a < 0.5 ? ::erf(x) - a : (1 - a) - ::erfc(x);
+    const double step = error / (k2_SqrtPi * ::exp(-x * x));
+    x -= step / (1 + x * step);
+  }
+  return __builtin_copysign(a > 0 ? x : a, y);
+}
+
+#define LM_PER_LANE(name)                                                                       \
+  template <Real T>                                                                             \
+  LM_FN T name(T x) {                                                                           \
+    return map([](auto v) LM_INLINE { return static_cast<decltype(v)>(name##_number(v)); }, x); \
+  }
+LM_PER_LANE(lgamma)
+LM_PER_LANE(digamma)
+LM_PER_LANE(erfinv)
+#undef LM_PER_LANE
+template <Real T>
+LM_FN T polygamma(double n, T x) {
+  return map([n](auto v) LM_INLINE { return static_cast<decltype(v)>(polygamma_number(n, v)); }, x);
+}
+
+}  // namespace lamina::math
