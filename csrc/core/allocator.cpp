@@ -1,3 +1,5 @@
+// Size classes, the lists of free blocks, and what asks the system for more. Small blocks: a list per thread and class,
+// refilled from and flushed to shared lists in batches, which are cut from slabs. Large blocks: shared lists only.
 #include "core/allocator.h"
 
 #include <pthread.h>
@@ -44,16 +46,20 @@ constexpr int large_class(size_t bytes) {
 constexpr size_t large_size(int c) { return size_t(4 + c % 4 + 1) << (c / 4 + 10); }
 static_assert(large_size(large_class(5120)) == 5120 && large_size(large_class(5121)) == 6144);
 
+// A free block holds the link to the next one in its own first bytes.
 struct FreeBlock {
   FreeBlock* next;
 };
 
+// A slab is cut into blocks of one class and stays so: small blocks are too many to be given back one by one.
 constexpr size_t kSlab = size_t{64} << 10;
+// Above this a thread gives half of its list to the others: it frees what another thread allocates.
 constexpr int keep_per_thread(int c) { return std::max<int>(32, kSlab / small_size(c)); }
 
 // ---- state --------------------------------------------------------------------------------------------------------
 
-// Only the owner writes the counters; others read them for memory_stats.
+// The lists of one thread. Only the owner writes the counters, without a locked instruction; others read them for
+// memory_stats.
 struct ThreadCache {
   FreeBlock* head[kSmallClasses] = {};
   int32_t count[kSmallClasses] = {};
@@ -67,6 +73,7 @@ struct ThreadCache {
   }
 };
 
+// What all threads share, behind one mutex.
 struct Shared {
   std::mutex mutex;
   FreeBlock* small[kSmallClasses] = {};
@@ -105,6 +112,8 @@ Shared& shared() {
 
 constexpr size_t kMapped = size_t{1} << 20;  // blocks from here on go back to the system when freed
 
+// Null on failure. From 4 MiB on the block is aligned for huge pages: fewer TLB misses, and far fewer page faults on
+// the first pass over fresh memory.
 void* system_alloc(size_t bytes) {
   if (bytes < kMapped) return std::aligned_alloc(kAlignment, bytes);
   // Blocks of several huge pages start on one: map more than needed, give the ends back.
@@ -166,6 +175,7 @@ int move_blocks(FreeBlock*& from, FreeBlock*& to, int count) {
   return moved;
 }
 
+// Hands everything a thread holds to the others when it ends. Tensors freed still later go to the shared lists.
 struct ThreadExit {
   ~ThreadExit() {
     ThreadCache* t = t_cache;
@@ -193,6 +203,7 @@ ThreadCache* start_thread_cache() {
   return t_cache = t;
 }
 
+// Addresses ascend along the list, so consecutive allocations are neighbours.
 void refill(Shared& s, int c) {
   char* slab = static_cast<char*>(std::aligned_alloc(kAlignment, kSlab));
   LM_CHECK(slab, OutOfMemoryError, "small_alloc: out of memory: the system refuses ", kSlab, " bytes");
@@ -203,6 +214,7 @@ void refill(Shared& s, int c) {
   s.update_peak();
 }
 
+// Out of line, so that the usual case is a handful of instructions. Takes one block and half a list in reserve.
 [[gnu::noinline]] void* small_alloc_slow(int c) {
   Shared& s = shared();
   ThreadCache* t = t_cache ? t_cache : t_ended ? nullptr : start_thread_cache();
@@ -263,6 +275,7 @@ void* large_alloc(size_t bytes, size_t* block_bytes) {
   } else {
     ++s.system_calls;
     block = system_alloc(size);
+    // The cache may hold the memory in blocks of other sizes.
     if (!block && s.cached > 0) {
       release_cached(s);
       block = system_alloc(size);
@@ -280,6 +293,7 @@ void large_free(void* block, size_t block_bytes) noexcept {
   Shared& s = shared();
   std::lock_guard lock(s.mutex);
   s.large_live -= block_bytes;
+  // AddressSanitizer builds return every block, so that it finds uses after the free.
   if (LM_BYPASS_SMALL || s.cached + static_cast<int64_t>(block_bytes) > s.cache_limit) {
     system_free(block, block_bytes);
   } else {

@@ -1,3 +1,5 @@
+// The pool behind parallel_for: threads that spin for a moment, then sleep in the kernel until the next region. Read
+// Note [Claiming chunks] first; run() is one region as its caller sees it, worker() the life of a thread.
 #include "core/pool.h"
 
 #include <pthread.h>
@@ -39,6 +41,7 @@ class Pool {
   int64_t target() const { return target_.load(std::memory_order_relaxed); }
   void set_target(int64_t threads) { target_.store(threads, std::memory_order_relaxed); }
 
+  // One region, from the caller's side: publish the job, wake who sleeps, work, wait for the chunks of others.
   // False when another region is running (in this thread or another one): the caller then works alone.
   bool run(int64_t chunks, detail::ChunkFunction function, void* context) {
     if (busy_.exchange(true, std::memory_order_acquire)) return false;
@@ -47,6 +50,8 @@ class Pool {
     context_ = context;
     chunks_ = chunks;
     done_.store(0, std::memory_order_relaxed);
+    // Sequentially consistent, like the counter of sleepers: either we see a thread about to sleep, or it sees the
+    // chunks.
     remaining_.store(chunks);
     if (int sleepers = sleepers_.load()) wake(std::min<int64_t>(sleepers, chunks - 1));
     work();
@@ -72,6 +77,7 @@ class Pool {
   }
 
  private:
+  // Claims and runs chunks until none is left; the caller and the workers alike.
   void work() {
     int64_t r = remaining_.load(std::memory_order_relaxed);
     while (r > 0) {
@@ -82,11 +88,12 @@ class Pool {
   }
 
   void run_chunk(int64_t chunk) {
-    const int64_t chunks = chunks_;
+    const int64_t chunks = chunks_;  // read now: once the last chunk is counted, the job may be replaced
     if (!failed_.load(std::memory_order_relaxed)) {
       try {
         function_(context_, chunk);
       } catch (...) {
+        // This handler ends before the chunk is counted, so the exception is the caller's alone when it is rethrown.
         if (!failed_.exchange(true, std::memory_order_relaxed)) error_ = std::current_exception();
       }
     }
@@ -96,6 +103,7 @@ class Pool {
     }
   }
 
+  // Others finish their chunks soon, unless the system has given their core to somebody else: then sleep.
   void wait_until_done() {
     for (int spin = 0; spin < kSpins * 10; ++spin) {
       if (done_.load(std::memory_order_acquire) == chunks_) return;
@@ -111,6 +119,7 @@ class Pool {
     caller_sleeps_.store(false);
   }
 
+  // No more threads than there are chunks for: waking one costs about 5 us.
   void wake(int64_t count) {
     signal_.fetch_add(1);
     if (count >= sleepers_.load(std::memory_order_relaxed)) return signal_.notify_all();
@@ -119,12 +128,14 @@ class Pool {
 
   void worker(int64_t index) {
     while (true) {
+      // Between two operators of one model there is no time to sleep and wake up.
       int spin = 0;
       while (spin < kSpins && remaining_.load(std::memory_order_relaxed) <= 0) {
         pause_cpu();
         ++spin;
       }
       if (spin == kSpins) {
+        // `signal_` is read before the last look at the chunks: a wake-up after that look changes it, and wait returns.
         const int32_t seen = signal_.load();
         sleepers_.fetch_add(1);
         if (remaining_.load() <= 0 && index < keep_.load()) signal_.wait(seen);
@@ -135,6 +146,7 @@ class Pool {
     }
   }
 
+  // The holder of `busy_` starts workers, or ends those whose index is not kept.
   void resize(int64_t count) {
     keep_.store(count);
     if (count < static_cast<int64_t>(workers_.size())) {

@@ -1,3 +1,4 @@
+// A Generator's state changes under a mutex: two threads that draw at once get different ranges of the stream.
 #include "core/rng.h"
 
 #include <random>

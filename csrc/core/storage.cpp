@@ -1,3 +1,5 @@
+// Three kinds of memory behind one struct: inside the header's own block, in a large block of its own, or somebody
+// else's.
 #include "core/storage.h"
 
 #include <pthread.h>
@@ -13,12 +15,13 @@
 namespace lamina {
 namespace {
 
-constexpr size_t kHeader = 64;
-constexpr size_t kListed = size_t{1} << 20;
+constexpr size_t kHeader = 64;               // the header fills a cache line, so the data after it is aligned
+constexpr size_t kListed = size_t{1} << 20;  // smaller storages would not explain an out-of-memory error
 
 // An empty storage still has an address of its own.
 size_t small_bytes(size_t nbytes) { return kHeader + std::max<size_t>(nbytes, 1); }
 
+// 1.5 MiB
 std::string human(double bytes) {
   const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   int unit = 0;
@@ -58,6 +61,7 @@ struct LiveList {
     if (next) next->links_.previous = previous;
   }
 
+  // Largest first, equal sizes together: "2 x 64.0 MiB, 1 x 6.0 MiB".
   std::string report() {
     std::map<size_t, int, std::greater<>> sizes;
     {

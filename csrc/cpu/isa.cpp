@@ -1,3 +1,4 @@
+// Which instruction set the kernels use: the best one the CPU has, or a lower one named by LAMINA_ISA.
 #include <cstdlib>
 #include <cstring>
 
@@ -9,6 +10,7 @@ namespace {
 
 constexpr const char* kNames[] = {"base", "avx2", "avx512"};
 
+// What cmake/kernels.cmake compiles for: x86-64-v3 and v4. A CPU with FMA and BMI2 has the rest of v3.
 Isa supported() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
@@ -33,6 +35,7 @@ Isa choose() {
 
 }  // namespace
 
+// Other files' initializers may run before this one; until then the value is zero, which is `base`.
 const Isa cpu::kIsa = choose();
 
 const char* isa_name() { return kNames[static_cast<int>(isa())]; }
