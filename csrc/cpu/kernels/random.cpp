@@ -4,8 +4,7 @@
 
 #include "core/pool.h"
 #include "cpu/philox_group.h"
-#include "math/exp_log.h"
-#include "math/trig.h"
+#include "math/functions.h"
 
 namespace lamina::cpu::LM_ISA {
 namespace {
