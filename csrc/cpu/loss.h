@@ -1,0 +1,35 @@
+// Loss kernels: elementwise losses (formulas in math/loss.h) with their sum, and the gather and scatter of nll_loss.
+// item is 4 (float) or 8 (double). Next: kernels/loss.cpp.
+#pragma once
+#include "cpu/kernel.h"
+
+namespace lamina {
+
+enum class LossKind : int;
+
+struct Loss {
+  int64_t item, n;
+  LossKind kind;
+  double c;  // beta of smooth_l1_loss, delta of huber_loss
+  const void *x, *target;
+};
+// Pieces that are summed on their own, by whichever thread; the caller adds their sums in order.
+constexpr int64_t loss_chunks(int64_t n) { return (n + 16383) / 16384; }
+// y[i] = f(x[i], t[i]) where y is not null; sums[chunk] where sums is not null.
+LM_KERNEL(void, loss_forward, (const Loss& op, void* y, double* sums))
+// grad_x[i] = scale[i * scale_step] df/dx and grad_target likewise; either may be null.
+LM_KERNEL(void, loss_backward, (const Loss& op, const void* scale, int64_t scale_step, void* grad_x, void* grad_target))
+
+// x (outer, n, inner), target (outer, inner); weight: n factors or null. Places with target == ignore give zero.
+struct Nll {
+  int64_t item, outer, n, inner;
+  const int64_t* target;
+  const void* weight;
+  int64_t ignore;
+};
+// y (outer, inner) = -weight[t] x[.., t, ..]
+LM_KERNEL(void, nll_gather, (const Nll& op, const void* x, void* y))
+// The adjoint: grad_x is zero but for -weight[t] g at t; g is read with step 0 or 1.
+LM_KERNEL(void, nll_scatter, (const Nll& op, const void* g, int64_t g_step, void* grad_x))
+
+}  // namespace lamina

@@ -1,0 +1,31 @@
+// Softmax and cross-entropy kernels. A tensor is (outer, n, inner), softmax runs over n; item is 4 (float) or 8
+// (double). Next: kernels/softmax.cpp.
+#pragma once
+#include "cpu/kernel.h"
+
+namespace lamina {
+
+// y = softmax(x), or log_softmax(x) when `log`.
+LM_KERNEL(void, softmax_forward,
+          (int64_t item, const void* x, void* y, int64_t outer, int64_t n, int64_t inner, bool log))
+// grad_x from y and grad_y.
+LM_KERNEL(void, softmax_backward,
+          (int64_t item, const void* y, const void* grad_y, void* grad_x, int64_t outer, int64_t n, int64_t inner,
+           bool log))
+
+// Rows x[i, :n] with class t[i]. smooth = label_smoothing; w: n weights or null. Rows with t == ignore count as zero.
+struct CrossEntropy {
+  int64_t item, rows, n;
+  const void* x;
+  const int64_t* target;
+  const void* weight;
+  int64_t ignore;
+  double smooth;
+  void* lse;  // (rows,): log sum exp of every row; written by forward, read by backward
+};
+// loss (rows,): sum_c q[c] (lse - x[c]), where q[c] = (1 - smooth) w[t] [c == t] + smooth / n w[c]; unreduced.
+LM_KERNEL(void, cross_entropy_forward, (const CrossEntropy& op, void* loss))
+// grad_x[i, c] = scale[i * scale_step] (Q p[c] - q[c]), Q = sum_c q[c], p = softmax(x[i]).
+LM_KERNEL(void, cross_entropy_backward, (const CrossEntropy& op, const void* scale, int64_t scale_step, void* grad_x))
+
+}  // namespace lamina
