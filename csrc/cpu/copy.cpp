@@ -312,4 +312,34 @@ void copy_strided(int ndim, const int64_t* sizes, void* dst, const int64_t* dst_
     copy_rows(plan, out, dst_dtype, in, src_dtype);
 }
 
+void copy_bands(int64_t itemsize, int64_t count, int64_t rows, int64_t n, const void* src, void* dst, bool upper,
+                int64_t diagonal) {
+  if (count == 0 || n == 0) return;
+  int64_t rows_per_chunk = count * n > kParallel ? std::max<int64_t>(1, kGrain / n) : count;
+  parallel_for(chunk_count(count, rows_per_chunk), [&](int64_t c) {
+    for (int64_t r = c * rows_per_chunk, end = std::min(r + rows_per_chunk, count); r < end; ++r) {
+      int64_t edge = r % rows + diagonal;  // the column on the diagonal
+      int64_t first = upper ? std::clamp<int64_t>(edge, 0, n) : 0, last = upper ? n : std::clamp<int64_t>(edge + 1, 0, n);
+      char* out = static_cast<char*>(dst) + r * n * itemsize;
+      std::memset(out, 0, size_t(first * itemsize));
+      std::memcpy(out + first * itemsize, static_cast<const char*>(src) + (r * n + first) * itemsize,
+                  size_t((last - first) * itemsize));
+      std::memset(out + last * itemsize, 0, size_t((n - last) * itemsize));
+    }
+  });
+}
+
+template <class T>
+void add_strided(int ndim, const int64_t* sizes, T* dst, const int64_t* dst_strides, const T* src,
+                 const int64_t* src_strides) {
+  Plan plan(ndim, sizes, dst_strides, src_strides);
+  int inner = plan.n - 1;
+  Cursor at(plan, inner, 0);
+  for (int64_t left = plan.numel; left > 0; left -= plan.sizes[inner], at.next())
+    for (int64_t i = 0; i < plan.sizes[inner]; ++i)
+      dst[at.dst + i * plan.dst[inner]] += src[at.src + i * plan.src[inner]];
+}
+template void add_strided(int, const int64_t*, float*, const int64_t*, const float*, const int64_t*);
+template void add_strided(int, const int64_t*, double*, const int64_t*, const double*, const int64_t*);
+
 }  // namespace lamina::cpu

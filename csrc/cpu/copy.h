@@ -24,6 +24,16 @@ void convert(DType from, DType to, int64_t n, const void* src, void* dst);
 // dst[i] = src[i * stride], and dst[i * stride] = src[i], for elements of 1, 2, 4 or 8 bytes.
 void gather(int64_t itemsize, int64_t n, const void* src, int64_t stride, void* dst);
 void scatter(int64_t itemsize, int64_t n, const void* src, void* dst, int64_t stride);
+// dst[i...] += src[i...] one element after the other, so that elements of dst may be reached more than once.
+template <class T>
+void add_strided(int ndim, const int64_t* sizes, T* dst, const int64_t* dst_strides, const T* src,
+                 const int64_t* src_strides);
+
+// `count` rows of n elements, contiguous; row r keeps the columns c with c - r % rows >= diagonal (upper) or <= diagonal, and
+// is zero elsewhere.
+void copy_bands(int64_t itemsize, int64_t count, int64_t rows, int64_t n, const void* src, void* dst, bool upper,
+                int64_t diagonal);
+
 // dst[i * stride] = *value
 void fill(int64_t itemsize, int64_t n, const void* value, void* dst, int64_t stride = 1);
 

@@ -18,6 +18,10 @@ struct Operand : Tensor {
 struct Sizes : Shape {
   Sizes(const Shape& shape) : Shape(shape) {}
 };
+// Tensors given as `f(a, b)` or `f([a, b])`.
+struct Tensors : TensorList {
+  Tensors(TensorList tensors) : TensorList(std::move(tensors)) {}
+};
 
 #define LM_PARAMS(...) __VA_ARGS__
 #define UNARY(name, ...) Tensor name(const Tensor& x);
@@ -38,12 +42,20 @@ bool has_nan(const Tensor& x);
 
 // --- differentiable helpers ---
 Tensor cast(const Tensor& x, DType dtype);             // x itself when nothing changes
+// Every step-th index of [start, end), both clipped to the size and counted from its end when negative, as in Python.
+Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t end, int64_t step = 1);
 Tensor sum_to(const Tensor& x, const Shape& sizes);    // undoes broadcasting: sums what was repeated
 
 // --- changing a tensor in place (inplace.cpp, Note [In place]) ---
-// `self` takes the elements and the place in the tape of `result`, which was computed from it.
-Tensor& assign_inplace(Tensor& self, const Tensor& result, const char* op);
-void check_inplace(const Tensor& self, bool others_want_tape, const char* op);
+// `self` takes the elements and the place in the tape of `result`, which was computed from before_inplace(self).
+void assign_inplace(Tensor& self, const Tensor& result, const char* op);
+// Checks that `self` may be written to and returns a handle to its present place in the tape.
+Tensor before_inplace(const Tensor& self, const char* op);
+template <class F>
+void inplace(Tensor& self, F&& compute, const char* op) {
+  Tensor x = before_inplace(self, op);
+  assign_inplace(self, compute(x), op);
+}
 
 // --- operators on Tensor, for formulas ---
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }

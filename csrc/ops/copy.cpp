@@ -1,0 +1,139 @@
+// Copies: between layouts, element types and tensors. The helpers that every other family is written with (copy_into, full_tensor,
+// cast), and the rows clone and contiguous. The loops are in cpu/copy.h.
+#include "cpu/copy.h"
+
+#include <cmath>
+#include <limits>
+
+#include "autograd/apply.h"
+#include "ops/ops.h"
+
+namespace lamina {
+namespace {
+
+// The bytes of `value` as `dtype`. A number the type cannot hold is an error, not a silent wrap; a negative number in an
+// unsigned type wraps, as in PyTorch.
+struct FillValue {
+  alignas(8) char bytes[8];
+
+  FillValue(const Scalar& value, DType dtype) {
+    dispatch_all(dtype, [&]<class T>() {
+      T converted;
+      if constexpr (std::is_same_v<T, bool>) converted = value.to_double() != 0;
+      else if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>) converted = T(float(value.to_double()));
+      else if constexpr (std::is_floating_point_v<T>) converted = T(value.to_double());
+      else converted = integer<T>(value);
+      __builtin_memcpy(bytes, &converted, sizeof(T));
+    });
+  }
+
+ private:
+  template <class T>
+  static T integer(const Scalar& value) {
+    constexpr double kMax = double(std::numeric_limits<T>::max());
+    constexpr double kMin = std::is_signed_v<T> ? double(std::numeric_limits<T>::min()) : -kMax;
+    double x = value.to_double();
+    bool fits = value.kind != Scalar::kFloat && sizeof(T) == 8 ? true : kMin <= x && x <= kMax;
+    LM_CHECK(fits, ValueError, "full: the value ", x, " does not fit in ", dtype_of<T>, "; need ", kMin, " <= value <= ",
+             kMax);
+    return T(value.to_int());
+  }
+};
+
+// The bytes a tensor may touch, as [first, last).
+std::pair<const char*, const char*> range_of(const Tensor& x) {
+  int64_t first = 0, last = 0;
+  for (int i = 0; i < x.dim(); ++i) {
+    int64_t reach = (x.size(i) - 1) * x.stride(i);
+    (reach < 0 ? first : last) += reach;
+  }
+  const char* data = static_cast<const char*>(x.data());
+  return {data + first * x.itemsize(), data + (last + 1) * x.itemsize()};
+}
+
+bool may_overlap(const Tensor& a, const Tensor& b) {
+  if (!(a->storage == b->storage) || a.numel() == 0 || b.numel() == 0) return false;
+  auto [a_first, a_last] = range_of(a);
+  auto [b_first, b_last] = range_of(b);
+  return a_first < b_last && b_first < a_last;
+}
+
+struct Clone {
+  static constexpr const char* kName = "clone";
+  Tensor forward(Ctx&, const Tensor& x) const { return copy_dense(x); }
+  Grads backward(Ctx&, const Tensor& grad) const { return {grad}; }
+};
+
+struct Contiguous {
+  static constexpr const char* kName = "contiguous";
+  Tensor forward(Ctx&, const Tensor& x) const {
+    Tensor out = empty_tensor(x.sizes(), x.dtype(), x.device());
+    copy_into(out, x);
+    return out;
+  }
+  Grads backward(Ctx&, const Tensor& grad) const { return {grad}; }
+};
+
+struct Cast {
+  static constexpr const char* kName = "to";
+  DType from, to;
+  Tensor forward(Ctx&, const Tensor& x) const {
+    Tensor out = is_dense(x.sizes(), x.strides()) ? empty_strided_tensor(x.sizes(), x.strides(), to, x.device())
+                                                  : empty_tensor(x.sizes(), to, x.device());
+    copy_into(out, x);
+    return out;
+  }
+  Grads backward(Ctx&, const Tensor& grad) const { return {cast(grad, from)}; }
+};
+
+}  // namespace
+
+Tensor full_tensor(const Shape& sizes, const Scalar& value, DType dtype, Device device) {
+  FillValue fill(value, dtype);
+  Tensor out = empty_tensor(sizes, dtype, device);
+  int64_t n = out.numel(), one = 1, zero = 0;
+  cpu::copy_strided(1, &n, out.data(), &one, dtype, fill.bytes, &zero, dtype);
+  return out;
+}
+
+Tensor ones_tensor(const Shape& sizes, DType dtype, Device device) { return full_tensor(sizes, 1, dtype, device); }
+
+void copy_into(const Tensor& dst, const Tensor& src) {
+  LM_CHECK(dst.device().is_cpu() && src.device().is_cpu(), RuntimeError, "copy: from ", src.device(), " to ",
+           dst.device(), "; this build copies on the cpu only");
+  LM_CHECK(src.dim() <= dst.dim() && broadcast(dst.sizes(), src.sizes(), "copy") == dst.sizes(), ValueError,
+           "copy: a source of shape ", src.sizes(), " does not fit a destination of shape ", dst.sizes(),
+           "; need a shape that broadcasts to it");
+  if (may_overlap(dst, src)) {
+    if (dst.data() == src.data() && dst.sizes() == src.sizes() && dst.strides() == src.strides() && dst.dtype() == src.dtype())
+      return;
+    Tensor apart = empty_tensor(src.sizes(), src.dtype());
+    cpu::copy_strided(src.dim(), src.sizes().data(), apart.data(), apart.strides().data(), src.dtype(), src.data(),
+                      src.strides().data(), src.dtype());
+    return copy_into(dst, apart);
+  }
+  Shape strides = broadcast_strides(src.sizes(), src.strides(), dst.sizes());
+  cpu::copy_strided(dst.dim(), dst.sizes().data(), dst.data(), dst.strides().data(), dst.dtype(), src.data(),
+                    strides.data(), src.dtype());
+}
+
+Tensor copy_dense(const Tensor& x) {
+  Tensor out = is_dense(x.sizes(), x.strides()) ? empty_strided_tensor(x.sizes(), x.strides(), x.dtype(), x.device())
+                                                : empty_tensor(x.sizes(), x.dtype(), x.device());
+  copy_into(out, x);
+  return out;
+}
+
+Tensor cast(const Tensor& x, DType dtype) {
+  if (x.dtype() == dtype) return x;
+  return apply(Cast{x.dtype(), dtype}, x);
+}
+
+Tensor clone(const Tensor& input) { return apply(Clone{}, input); }
+
+Tensor contiguous(const Tensor& input) {
+  if (input.is_contiguous()) return input;
+  return apply(Contiguous{}, input);
+}
+
+}  // namespace lamina

@@ -1,0 +1,300 @@
+// Random tensors and fills. The one idea: every value is a function of (seed, position) (core/rng.h), so the stream does not depend on
+// the number of threads; halves are drawn in float. Nothing here is differentiable.
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "autograd/mode.h"
+#include "core/pool.h"
+#include "ops/ops.h"
+
+namespace lamina {
+namespace {
+
+Generator& generator_or_default(Generator* generator) { return generator ? *generator : default_generator(); }
+
+// A contiguous tensor whose elements f<T>(out, n) draws, T = float or double; halves are rounded from float.
+template <class F>
+Tensor draw(const Shape& size, DType dtype, std::optional<Device> device, const char* op, F&& f) {
+  checked_numel(size, op);
+  Tensor out = empty_tensor(size, compute_type(dtype), device.value_or(Device{}));
+  dispatch_float(out.dtype(), op, [&]<class T>() { f(out.data<T>(), out.numel()); });
+  return cast(out, dtype);
+}
+
+// In place: self takes the elements of `values`, which do not depend on it.
+Tensor replace(const Tensor& self, const Tensor& values, const char* op) {
+  Tensor target = self;
+  inplace(target, [&](const Tensor& x) { return cast(values, x.dtype()); }, op);
+  return target;
+}
+
+// In place: draws values as above, straight into self where its memory allows it.
+template <class F>
+Tensor draw_into(const Tensor& self, const char* op, F&& f) {
+  LM_CHECK(self.is_floating(), TypeError, op, ": not defined for ", self.dtype(), "; need a floating-point tensor");
+  if (!self.is_contiguous() || is_half(self.dtype()) || self.requires_grad())
+    return replace(self, draw(self.sizes(), self.dtype(), self.device(), op, f), op);
+  before_inplace(self, op);
+  dispatch_float(self.dtype(), op, [&]<class T>() { f(self.data<T>(), self.numel()); });
+  self.bump_version();
+  return self;
+}
+
+// values[i] = f(values[i]) in chunks.
+template <class T, class F>
+void transform(T* values, int64_t n, F&& f) {
+  constexpr int64_t kGrain = 16384;
+  parallel_for(chunk_count(n, kGrain), [&](int64_t c) {
+    for (int64_t i = c * kGrain, end = std::min(i + kGrain, n); i < end; ++i) values[i] = f(values[i]);
+  });
+}
+
+Tensor draw_integers(const Shape& size, int64_t low, int64_t high, Generator* generator, DType dtype,
+                     std::optional<Device> device, const char* op) {
+  checked_numel(size, op);
+  LM_CHECK(low < high, ValueError, op, ": low is ", low, ", high is ", high, "; need low < high");
+  if (is_integral(dtype) && dtype != DType::I64) {
+    int bits = int(8 * item_size(dtype)) - (dtype == DType::U8 ? 0 : 1);
+    int64_t most = (int64_t(1) << bits) - 1, least = dtype == DType::U8 ? 0 : -most - 1;
+    LM_CHECK(low >= least && high - 1 <= most, ValueError, op, ": [", low, ", ", high, ") does not fit in ", dtype, "; need ",
+             least, " <= low and high <= ", most + 1);
+  }
+  Tensor out = empty_tensor(size, DType::I64, device.value_or(Device{}));
+  fill_integers(generator_or_default(generator), out.data<int64_t>(), out.numel(), low, high);
+  return cast(out, dtype);
+}
+
+// A tensor of probabilities as contiguous doubles, outside the tape.
+Tensor probabilities(const Tensor& p, const char* op) {
+  LM_CHECK(p.is_floating(), TypeError, op, ": the probabilities are ", p.dtype(), "; need a floating-point dtype");
+  return contiguous(cast(p.alias(), DType::F64));
+}
+
+Tensor uniforms(const Shape& size, Generator* generator) {
+  Tensor out = empty_tensor(size, DType::F64);
+  fill_uniform(generator_or_default(generator), out.data<double>(), out.numel());
+  return out;
+}
+
+// Binary search in the running sums.
+void draw_with_replacement(const double* p, int64_t n, const double* u, int64_t count, int64_t* out) {
+  std::vector<double> sums(size_t(n), 0.0);
+  double total = 0;
+  int64_t last = 0;  // the last index of positive probability: where rounding may not lead beyond
+  for (int64_t i = 0; i < n; ++i) {
+    sums[size_t(i)] = total += p[i];
+    if (p[i] > 0) last = i;
+  }
+  for (int64_t k = 0; k < count; ++k)
+    out[k] = std::min<int64_t>(last, std::upper_bound(sums.begin(), sums.end(), u[k] * total) - sums.begin());
+}
+
+// Efraimidis, Spirakis, "Weighted random sampling with a reservoir", 2006: in the order of -log(u_i) / p_i, the first k
+// are k draws without replacement.
+void draw_without_replacement(const double* p, int64_t n, const double* u, int64_t count, int64_t* out) {
+  std::vector<std::pair<double, int64_t>> keys;
+  for (int64_t i = 0; i < n; ++i)
+    if (p[i] > 0) keys.emplace_back(-std::log1p(-u[i]) / p[i], i);
+  LM_CHECK(int64_t(keys.size()) >= count, ValueError, "multinomial: num_samples is ", count, " without replacement, but only ",
+           keys.size(), " categories have a probability > 0");
+  std::partial_sort(keys.begin(), keys.begin() + count, keys.end());
+  for (int64_t k = 0; k < count; ++k) out[k] = keys[size_t(k)].second;
+}
+
+}  // namespace
+
+// --- new tensors ---
+
+Tensor rand(const Sizes& size, Generator* generator, std::optional<DType> dtype, std::optional<Device> device) {
+  return uniform_(empty(size, dtype, device), 0, 1, generator);
+}
+Tensor randn(const Sizes& size, Generator* generator, std::optional<DType> dtype, std::optional<Device> device) {
+  return draw(size, dtype.value_or(default_dtype()), device, "randn", [&]<class T>(T* out, int64_t n) {
+    fill_normal(generator_or_default(generator), out, n, T(0), T(1));
+  });
+}
+Tensor rand_like(const Tensor& input, Generator* generator, std::optional<DType> dtype, std::optional<Device> device) {
+  return uniform_(empty_like(input, dtype, device), 0, 1, generator);
+}
+Tensor randn_like(const Tensor& input, Generator* generator, std::optional<DType> dtype, std::optional<Device> device) {
+  return normal_(empty_like(input, dtype, device), 0, 1, generator);
+}
+
+Tensor randint(int64_t low, int64_t high, const Shape& size, Generator* generator, std::optional<DType> dtype,
+               std::optional<Device> device) {
+  return draw_integers(size, low, high, generator, dtype.value_or(DType::I64), device, "randint");
+}
+Tensor randint(int64_t high, const Shape& size, Generator* generator, std::optional<DType> dtype,
+               std::optional<Device> device) {
+  return randint(0, high, size, generator, dtype, device);
+}
+Tensor randint_like(const Tensor& input, int64_t low, int64_t high, std::optional<DType> dtype,
+                    std::optional<Device> device) {
+  return draw_integers(input.sizes(), low, high, nullptr, dtype.value_or(input.dtype()), device, "randint_like");
+}
+Tensor randint_like(const Tensor& input, int64_t high, std::optional<DType> dtype, std::optional<Device> device) {
+  return randint_like(input, 0, high, dtype, device);
+}
+
+// Fisher, Yates: position i changes places with one of the positions up to i.
+Tensor randperm(int64_t n, Generator* generator, std::optional<DType> dtype, std::optional<Device> device) {
+  LM_CHECK(n >= 0, ValueError, "randperm: n is ", n, "; need n >= 0");
+  Tensor out = arange(Scalar(n), DType::I64, device), draws = empty_tensor({n}, DType::I64);
+  fill_integers(generator_or_default(generator), draws.data<int64_t>(), n, 0, int64_t(1) << 62);
+  int64_t *p = out.data<int64_t>(), *u = draws.data<int64_t>();
+  for (int64_t i = n - 1; i > 0; --i)
+    std::swap(p[i], p[int64_t(static_cast<unsigned __int128>(u[i]) * uint64_t(i + 1) >> 62)]);
+  return cast(out, dtype.value_or(DType::I64));
+}
+
+Tensor bernoulli(const Tensor& input, Generator* generator) {
+  return bernoulli_(empty_like(input, std::nullopt, std::nullopt), input, generator);
+}
+Tensor bernoulli(const Tensor& input, double p, Generator* generator) {
+  return bernoulli_(empty_like(input, std::nullopt, std::nullopt), p, generator);
+}
+
+Tensor multinomial(const Tensor& input, int64_t num_samples, bool replacement, Generator* generator) {
+  LM_CHECK(input.dim() == 1 || input.dim() == 2, ValueError, "multinomial: the probabilities have shape ", input.sizes(),
+           "; need 1 or 2 dimensions");
+  int64_t n = input.size(-1), rows = input.dim() == 2 ? input.size(0) : 1;
+  LM_CHECK(num_samples > 0, ValueError, "multinomial: num_samples is ", num_samples, "; need num_samples > 0");
+  LM_CHECK(replacement || num_samples <= n, ValueError, "multinomial: num_samples is ", num_samples,
+           " without replacement, but there are ", n, " categories");
+  Tensor weights = probabilities(input, "multinomial");
+  Shape size = input.sizes();
+  size.back() = num_samples;
+  Tensor out = empty_tensor(size, DType::I64, input.device());
+  Tensor u = uniforms({rows, replacement ? num_samples : n}, generator);
+  for (int64_t r = 0; r < rows; ++r) {
+    const double* p = weights.data<double>() + r * n;
+    double total = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      LM_CHECK(p[i] >= 0 && std::isfinite(p[i]), ValueError, "multinomial: probability ", i, " of row ", r, " is ", p[i],
+               "; need finite numbers >= 0");
+      total += p[i];
+    }
+    LM_CHECK(total > 0, ValueError, "multinomial: the probabilities of row ", r, " add up to ", total, "; need a sum > 0");
+    auto* choose = replacement ? draw_with_replacement : draw_without_replacement;
+    choose(p, n, u.data<double>() + r * u.size(1), num_samples, out.data<int64_t>() + r * num_samples);
+  }
+  return out;
+}
+
+Tensor normal(const Operand& mean, const Operand& std, Generator* generator) {
+  LM_CHECK(!(mean->wrapped && std->wrapped), ValueError,
+           "normal: mean and std are both numbers, which gives no shape; need a tensor, or size=");
+  for (const Tensor* x : {static_cast<const Tensor*>(&mean), static_cast<const Tensor*>(&std)})
+    LM_CHECK((*x)->wrapped || x->is_floating(), TypeError, "normal: got a tensor of ", x->dtype(), "; need a floating-point dtype");
+  Tensor deviations = contiguous(cast(std.alias(), DType::F64));
+  for (int64_t i = 0; i < deviations.numel(); ++i)
+    LM_CHECK(deviations.data<double>()[i] >= 0, ValueError, "normal: std is ", deviations.data<double>()[i], "; need std >= 0");
+  NoGrad guard;
+  Tensor z = randn(Sizes(broadcast(mean.sizes(), std.sizes(), "normal")), generator, result_type({&mean, &std}), mean.device());
+  return add(mul(z, std), mean);
+}
+Tensor normal(double mean, double std, const Shape& size, Generator* generator, std::optional<DType> dtype,
+              std::optional<Device> device) {
+  return normal_(empty(Sizes(size), dtype, device), mean, std, generator);
+}
+
+// --- in place ---
+
+Tensor uniform_(const Tensor& self, double from, double to, Generator* generator) {
+  LM_CHECK(from <= to && std::isfinite(to - from), ValueError, "uniform_: from is ", from, ", to is ", to,
+           "; need finite numbers, from <= to");
+  DType dtype = self.dtype();
+  return draw_into(self, "uniform_", [&]<class T>(T* out, int64_t n) {
+    fill_uniform(generator_or_default(generator), out, n, T(from), T(to));
+    if (!is_half(dtype) || from == to) return;
+    // Rounding to a half may reach `to`, which does not belong to the interval.
+    transform(out, n, [=](T x) {
+      float rounded = dtype == DType::F16 ? float(f16(float(x))) : float(bf16(float(x)));
+      return T(rounded < to ? rounded : from);
+    });
+  });
+}
+
+Tensor normal_(const Tensor& self, double mean, double std, Generator* generator) {
+  LM_CHECK(std >= 0, ValueError, "normal_: std is ", std, "; need std >= 0");
+  return draw_into(self, "normal_", [&]<class T>(T* out, int64_t n) {
+    fill_normal(generator_or_default(generator), out, n, T(mean), T(std));
+  });
+}
+
+Tensor log_normal_(const Tensor& self, double mean, double std, Generator* generator) {
+  LM_CHECK(std > 0, ValueError, "log_normal_: std is ", std, "; need std > 0");
+  return draw_into(self, "log_normal_", [&]<class T>(T* out, int64_t n) {
+    fill_normal(generator_or_default(generator), out, n, T(mean), T(std));
+    transform(out, n, [](T x) { return std::exp(x); });
+  });
+}
+
+// The following invert a distribution function at u, uniform in [0, 1).
+Tensor exponential_(const Tensor& self, double lambd, Generator* generator) {
+  LM_CHECK(lambd > 0, ValueError, "exponential_: lambd is ", lambd, "; need lambd > 0");
+  return draw_into(self, "exponential_", [&]<class T>(T* out, int64_t n) {
+    fill_uniform(generator_or_default(generator), out, n);
+    transform(out, n, [=](T u) { return T(-std::log1p(-u) / T(lambd)); });
+  });
+}
+
+Tensor cauchy_(const Tensor& self, double median, double sigma, Generator* generator) {
+  LM_CHECK(sigma > 0, ValueError, "cauchy_: sigma is ", sigma, "; need sigma > 0");
+  return draw_into(self, "cauchy_", [&]<class T>(T* out, int64_t n) {
+    fill_uniform(generator_or_default(generator), out, n);
+    transform(out, n, [=](T u) { return T(median + sigma * std::tan(std::numbers::pi * (double(u) - 0.5))); });
+  });
+}
+
+Tensor geometric_(const Tensor& self, double p, Generator* generator) {
+  LM_CHECK(p > 0 && p < 1, ValueError, "geometric_: p is ", p, "; need 0 < p < 1");
+  return draw_into(self, "geometric_", [&]<class T>(T* out, int64_t n) {
+    fill_uniform(generator_or_default(generator), out, n);
+    transform(out, n, [=](T u) { return T(std::floor(std::log1p(-double(u)) / std::log1p(-p)) + 1); });
+  });
+}
+
+Tensor bernoulli_(const Tensor& self, double p, Generator* generator) {
+  LM_CHECK(p >= 0 && p <= 1, ValueError, "bernoulli_: p is ", p, "; need 0 <= p <= 1");
+  Tensor values = empty_tensor(self.sizes(), DType::Bool);
+  fill_bernoulli(generator_or_default(generator), values.data<uint8_t>(), values.numel(), p);
+  return replace(self, values, "bernoulli_");
+}
+
+Tensor bernoulli_(const Tensor& self, const Tensor& p, Generator* generator) {
+  LM_CHECK(broadcast(self.sizes(), p.sizes(), "bernoulli_") == self.sizes(), ValueError, "bernoulli_: p has shape ", p.sizes(),
+           ", the tensor ", self.sizes(), "; need a shape that broadcasts to it");
+  Tensor chances = contiguous(expand(probabilities(p, "bernoulli_"), Sizes(self.sizes())));
+  Tensor u = uniforms(self.sizes(), generator), values = empty_tensor(self.sizes(), DType::Bool);
+  for (int64_t i = 0; i < u.numel(); ++i) {
+    double chance = chances.data<double>()[i];
+    LM_CHECK(chance >= 0 && chance <= 1, ValueError, "bernoulli_: p[", i, "] is ", chance, "; need 0 <= p <= 1");
+    values.data<bool>()[i] = u.data<double>()[i] < chance;
+  }
+  return replace(self, values, "bernoulli_");
+}
+
+Tensor random_(const Tensor& self, int64_t from, int64_t to, Generator* generator) {
+  return replace(self, draw_integers(self.sizes(), from, to, generator, self.dtype(), std::nullopt, "random_"), "random_");
+}
+Tensor random_(const Tensor& self, int64_t to, Generator* generator) { return random_(self, 0, to, generator); }
+Tensor random_(const Tensor& self, Generator* generator) {
+  // All of [0, maximum] for integers, and the integers a floating-point type counts without gaps.
+  int64_t bits = 63;
+  switch (self.dtype()) {
+    case DType::Bool: bits = 1; break;
+    case DType::U8: case DType::BF16: bits = 8; break;
+    case DType::I8: bits = 7; break;
+    case DType::I16: bits = 15; break;
+    case DType::F16: bits = 11; break;
+    case DType::F32: bits = 24; break;
+    case DType::I32: bits = 31; break;
+    case DType::F64: bits = 53; break;
+    case DType::I64: break;
+  }
+  return random_(self, 0, bits == 63 ? INT64_MAX : int64_t(1) << bits, generator);
+}
+
+}  // namespace lamina
