@@ -319,7 +319,8 @@ void copy_bands(int64_t itemsize, int64_t count, int64_t rows, int64_t n, const 
   parallel_for(chunk_count(count, rows_per_chunk), [&](int64_t c) {
     for (int64_t r = c * rows_per_chunk, end = std::min(r + rows_per_chunk, count); r < end; ++r) {
       int64_t edge = r % rows + diagonal;  // the column on the diagonal
-      int64_t first = upper ? std::clamp<int64_t>(edge, 0, n) : 0, last = upper ? n : std::clamp<int64_t>(edge + 1, 0, n);
+      int64_t first = upper ? std::clamp<int64_t>(edge, 0, n) : 0,
+              last = upper ? n : std::clamp<int64_t>(edge + 1, 0, n);
       char* out = static_cast<char*>(dst) + r * n * itemsize;
       std::memset(out, 0, size_t(first * itemsize));
       std::memcpy(out + first * itemsize, static_cast<const char*>(src) + (r * n + first) * itemsize,

@@ -29,8 +29,8 @@ template <class T>
 void add_strided(int ndim, const int64_t* sizes, T* dst, const int64_t* dst_strides, const T* src,
                  const int64_t* src_strides);
 
-// `count` rows of n elements, contiguous; row r keeps the columns c with c - r % rows >= diagonal (upper) or <= diagonal, and
-// is zero elsewhere.
+// `count` rows of n elements, contiguous; row r keeps the columns c with c - r % rows >= diagonal (upper) or <=
+// diagonal, and is zero elsewhere.
 void copy_bands(int64_t itemsize, int64_t count, int64_t rows, int64_t n, const void* src, void* dst, bool upper,
                 int64_t diagonal);
 

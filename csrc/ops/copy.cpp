@@ -1,5 +1,5 @@
-// Copies: between layouts, element types and tensors. The helpers that every other family is written with (copy_into, full_tensor,
-// cast), and the rows clone and contiguous. The loops are in cpu/copy.h.
+// Copies: between layouts, element types and tensors. The helpers that every other family is written with (copy_into,
+// full_tensor, cast), and the rows clone and contiguous. The loops are in cpu/copy.h.
 #include "cpu/copy.h"
 
 #include <cmath>
@@ -11,18 +11,22 @@
 namespace lamina {
 namespace {
 
-// The bytes of `value` as `dtype`. A number the type cannot hold is an error, not a silent wrap; a negative number in an
-// unsigned type wraps, as in PyTorch.
+// The bytes of `value` as `dtype`. A number the type cannot hold is an error, not a silent wrap; a negative number in
+// an unsigned type wraps, as in PyTorch.
 struct FillValue {
   alignas(8) char bytes[8];
 
   FillValue(const Scalar& value, DType dtype) {
     dispatch_all(dtype, [&]<class T>() {
       T converted;
-      if constexpr (std::is_same_v<T, bool>) converted = value.to_double() != 0;
-      else if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>) converted = T(float(value.to_double()));
-      else if constexpr (std::is_floating_point_v<T>) converted = T(value.to_double());
-      else converted = integer<T>(value);
+      if constexpr (std::is_same_v<T, bool>)
+        converted = value.to_double() != 0;
+      else if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
+        converted = T(float(value.to_double()));
+      else if constexpr (std::is_floating_point_v<T>)
+        converted = T(value.to_double());
+      else
+        converted = integer<T>(value);
       __builtin_memcpy(bytes, &converted, sizeof(T));
     });
   }
@@ -34,8 +38,8 @@ struct FillValue {
     constexpr double kMin = std::is_signed_v<T> ? double(std::numeric_limits<T>::min()) : -kMax;
     double x = value.to_double();
     bool fits = value.kind != Scalar::kFloat && sizeof(T) == 8 ? true : kMin <= x && x <= kMax;
-    LM_CHECK(fits, ValueError, "full: the value ", x, " does not fit in ", dtype_of<T>, "; need ", kMin, " <= value <= ",
-             kMax);
+    LM_CHECK(fits, ValueError, "full: the value ", x, " does not fit in ", dtype_of<T>, "; need ", kMin,
+             " <= value <= ", kMax);
     return T(value.to_int());
   }
 };
@@ -105,7 +109,8 @@ void copy_into(const Tensor& dst, const Tensor& src) {
            "copy: a source of shape ", src.sizes(), " does not fit a destination of shape ", dst.sizes(),
            "; need a shape that broadcasts to it");
   if (may_overlap(dst, src)) {
-    if (dst.data() == src.data() && dst.sizes() == src.sizes() && dst.strides() == src.strides() && dst.dtype() == src.dtype())
+    if (dst.data() == src.data() && dst.sizes() == src.sizes() && dst.strides() == src.strides() &&
+        dst.dtype() == src.dtype())
       return;
     Tensor apart = empty_tensor(src.sizes(), src.dtype());
     cpu::copy_strided(src.dim(), src.sizes().data(), apart.data(), apart.strides().data(), src.dtype(), src.data(),

@@ -1,5 +1,6 @@
-// Making tensors from sizes and numbers: zeros, arange, linspace, eye and their relatives. Nothing here is differentiable.
-// The one idea: values are computed by index, never by repeated addition, so any element is exact to one rounding.
+// Making tensors from sizes and numbers: zeros, arange, linspace, eye and their relatives. Nothing here is
+// differentiable. The one idea: values are computed by index, never by repeated addition, so any element is exact to
+// one rounding.
 #include <algorithm>
 #include <cmath>
 
@@ -30,7 +31,8 @@ Tensor empty_in_order_of(const Tensor& x, DType dtype, Device device) {
   return empty_strided_tensor(x.sizes(), x.strides(), dtype, device);
 }
 
-Tensor full_in_order_of(const Tensor& x, const Scalar& value, std::optional<DType> dtype, std::optional<Device> device) {
+Tensor full_in_order_of(const Tensor& x, const Scalar& value, std::optional<DType> dtype,
+                        std::optional<Device> device) {
   Tensor out = empty_in_order_of(x, dtype.value_or(x.dtype()), device.value_or(x.device()));
   copy_into(out, full_tensor({}, value, out.dtype(), out.device()));
   return out;
@@ -94,7 +96,9 @@ Tensor ones(const Sizes& size, std::optional<DType> dtype, std::optional<Device>
   return checked_full(size, 1, dtype_or_default(dtype), device, "ones");
 }
 Tensor full(const Shape& size, const Scalar& fill_value, std::optional<DType> dtype, std::optional<Device> device) {
-  DType natural = fill_value.kind == Scalar::kBool ? DType::Bool : fill_value.kind == Scalar::kInt ? DType::I64 : default_dtype();
+  DType natural = fill_value.kind == Scalar::kBool  ? DType::Bool
+                  : fill_value.kind == Scalar::kInt ? DType::I64
+                                                    : default_dtype();
   return checked_full(size, fill_value, dtype.value_or(natural), device, "full");
 }
 
@@ -107,7 +111,8 @@ Tensor zeros_like(const Tensor& input, std::optional<DType> dtype, std::optional
 Tensor ones_like(const Tensor& input, std::optional<DType> dtype, std::optional<Device> device) {
   return full_in_order_of(input, 1, dtype, device);
 }
-Tensor full_like(const Tensor& input, const Scalar& fill_value, std::optional<DType> dtype, std::optional<Device> device) {
+Tensor full_like(const Tensor& input, const Scalar& fill_value, std::optional<DType> dtype,
+                 std::optional<Device> device) {
   return full_in_order_of(input, fill_value, dtype, device);
 }
 
@@ -134,7 +139,8 @@ Tensor empty_strided(const Shape& size, const Shape& stride, std::optional<DType
     LM_CHECK(stride[i] >= 0, ValueError, "empty_strided: negative stride in ", stride, "; need strides >= 0");
     last += __int128(size[i]) * stride[i];
   }
-  LM_CHECK(last < (int64_t(1) << 59), ValueError, "empty_strided: size ", size, " with stride ", stride, " does not fit in 64 bits");
+  LM_CHECK(last < (int64_t(1) << 59), ValueError, "empty_strided: size ", size, " with stride ", stride,
+           " does not fit in 64 bits");
   return empty_strided_tensor(size, stride, dtype_or_default(dtype), device.value_or(Device{}));
 }
 
@@ -145,8 +151,8 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, std::o
   double from = start.to_double(), to = end.to_double(), by = step.to_double();
   LM_CHECK(out != DType::Bool, TypeError, "arange: not defined for bool; need a number dtype");
   LM_CHECK(by != 0, ValueError, "arange: step is 0; need a step other than 0");
-  LM_CHECK(std::isfinite(from) && std::isfinite(to) && std::isfinite(by), ValueError, "arange: start ", from, ", end ", to,
-           ", step ", by, "; need finite numbers");
+  LM_CHECK(std::isfinite(from) && std::isfinite(to) && std::isfinite(by), ValueError, "arange: start ", from, ", end ",
+           to, ", step ", by, "; need finite numbers");
   LM_CHECK((to - from) * by >= 0, ValueError, "arange: step ", by, " does not lead from start ", from, " to end ", to,
            "; need a step of the other sign");
   if (integers) {
@@ -186,10 +192,12 @@ Tensor eye(int64_t n, std::optional<int64_t> m, std::optional<DType> dtype, std:
   return out;
 }
 
-Tensor tril_indices(int64_t row, int64_t col, int64_t offset, std::optional<DType> dtype, std::optional<Device> device) {
+Tensor tril_indices(int64_t row, int64_t col, int64_t offset, std::optional<DType> dtype,
+                    std::optional<Device> device) {
   return triangle_indices(row, col, offset, false, dtype, device, "tril_indices");
 }
-Tensor triu_indices(int64_t row, int64_t col, int64_t offset, std::optional<DType> dtype, std::optional<Device> device) {
+Tensor triu_indices(int64_t row, int64_t col, int64_t offset, std::optional<DType> dtype,
+                    std::optional<Device> device) {
   return triangle_indices(row, col, offset, true, dtype, device, "triu_indices");
 }
 

@@ -1,5 +1,5 @@
-// Joining and taking apart: cat, stack and split; repetition; reordering along a dimension (flip, roll). The one idea: a
-// join's gradient is the views that take it apart, and the other way round.
+// Joining and taking apart: cat, stack and split; repetition; reordering along a dimension (flip, roll). The one idea:
+// a join's gradient is the views that take it apart, and the other way round.
 #include <algorithm>
 #include <numeric>
 
@@ -114,8 +114,8 @@ TensorList promoted(const TensorList& tensors, const char* op) {
   TensorList out;
   out.reserve(tensors.size());
   for (const Tensor& x : tensors) {
-    LM_CHECK(x.device() == tensors[0].device(), RuntimeError, op, ": tensors on ", tensors[0].device(), " and ", x.device(),
-             "; need one device");
+    LM_CHECK(x.device() == tensors[0].device(), RuntimeError, op, ": tensors on ", tensors[0].device(), " and ",
+             x.device(), "; need one device");
     out.push_back(cast(x, dtype));
   }
   return out;
@@ -129,7 +129,8 @@ Tensor cat(const TensorList& tensors, int64_t dim) {
   if (std::any_of(xs.begin(), xs.end(), [](const Tensor& x) { return x.dim() != 1; }))
     std::erase_if(xs, [](const Tensor& x) { return x.dim() == 1 && x.size(0) == 0; });
   const Tensor& first = xs[0];
-  LM_CHECK(first.dim() > 0, ValueError, "cat: tensors of shape () cannot be joined; need at least 1 dimension (or stack)");
+  LM_CHECK(first.dim() > 0, ValueError,
+           "cat: tensors of shape () cannot be joined; need at least 1 dimension (or stack)");
   Cat op{wrap_dim(dim, first.dim(), "cat"), first.sizes(), {}};
   op.sizes[op.dim] = 0;
   for (size_t i = 0; i < xs.size(); ++i) {
@@ -149,8 +150,8 @@ Tensor concatenate(const TensorList& tensors, int64_t dim) { return cat(tensors,
 Tensor stack(const TensorList& tensors, int64_t dim) {
   TensorList xs = promoted(tensors, "stack");
   for (size_t i = 1; i < xs.size(); ++i)
-    LM_CHECK(xs[i].sizes() == xs[0].sizes(), ValueError, "stack: tensors 0 and ", i, " have shapes ", xs[0].sizes(), " and ",
-             xs[i].sizes(), "; need equal shapes");
+    LM_CHECK(xs[i].sizes() == xs[0].sizes(), ValueError, "stack: tensors 0 and ", i, " have shapes ", xs[0].sizes(),
+             " and ", xs[i].sizes(), "; need equal shapes");
   return lamina::apply(Stack{wrap_dim(dim, xs[0].dim() + 1, "stack"), xs.size()}, xs);
 }
 
@@ -169,7 +170,8 @@ Tensor hstack(const TensorList& tensors) {
 Tensor vstack(const TensorList& tensors) { return cat(each(tensors, atleast_2d), 0); }
 Tensor dstack(const TensorList& tensors) { return cat(each(tensors, atleast_3d), 2); }
 Tensor column_stack(const TensorList& tensors) {
-  return hstack(each(tensors, [](const Tensor& x) { return x.dim() > 1 ? x : reshape(x, Sizes(Shape{x.numel(), 1})); }));
+  return hstack(
+      each(tensors, [](const Tensor& x) { return x.dim() > 1 ? x : reshape(x, Sizes(Shape{x.numel(), 1})); }));
 }
 
 // --- taking apart ---
@@ -193,8 +195,8 @@ static int splittable_dim(const Tensor& x, int64_t dim, const char* op) {
 TensorList split(const Tensor& tensor, int64_t split_size, int64_t dim) {
   int d = splittable_dim(tensor, dim, "split");
   int64_t n = tensor.size(d);
-  LM_CHECK(split_size > 0 || (split_size == 0 && n == 0), ValueError, "split: split_size is ", split_size, " for dim ", d,
-           " of size ", n, "; need split_size > 0");
+  LM_CHECK(split_size > 0 || (split_size == 0 && n == 0), ValueError, "split: split_size is ", split_size, " for dim ",
+           d, " of size ", n, "; need split_size > 0");
   std::vector<int64_t> lengths;
   for (int64_t at = 0; at < n; at += split_size) lengths.push_back(std::min(split_size, n - at));
   if (lengths.empty()) lengths.push_back(0);
@@ -208,8 +210,8 @@ TensorList split(const Tensor& tensor, const std::vector<int64_t>& split_sizes, 
     LM_CHECK(length >= 0, ValueError, "split: negative size ", length, " in the list of sizes; need sizes >= 0");
     total += length;
   }
-  LM_CHECK(total == tensor.size(d), ValueError, "split: the ", split_sizes.size(), " sizes add up to ", total, ", dim ", d,
-           " of ", tensor.sizes(), " is ", tensor.size(d), "; need equal");
+  LM_CHECK(total == tensor.size(d), ValueError, "split: the ", split_sizes.size(), " sizes add up to ", total, ", dim ",
+           d, " of ", tensor.sizes(), " is ", tensor.size(d), "; need equal");
   return split_lengths(tensor, d, split_sizes);
 }
 
@@ -324,7 +326,8 @@ Tensor flip(const Tensor& input, const Sizes& dims) {
   return apply(Flip{wrapped}, input);
 }
 Tensor fliplr(const Tensor& input) {
-  LM_CHECK(input.dim() >= 2, ValueError, "fliplr: the tensor has shape ", input.sizes(), "; need at least 2 dimensions");
+  LM_CHECK(input.dim() >= 2, ValueError, "fliplr: the tensor has shape ", input.sizes(),
+           "; need at least 2 dimensions");
   return flip(input, Sizes(Shape{1}));
 }
 Tensor flipud(const Tensor& input) {
@@ -334,7 +337,8 @@ Tensor flipud(const Tensor& input) {
 
 Tensor roll(const Tensor& input, const Shape& shifts, const std::optional<Shape>& dims) {
   if (!dims || dims->empty()) {
-    LM_CHECK(shifts.size() == 1, ValueError, "roll: got ", shifts.size(), " shifts ", shifts, " without dims; need one");
+    LM_CHECK(shifts.size() == 1, ValueError, "roll: got ", shifts.size(), " shifts ", shifts,
+             " without dims; need one");
     return reshape(roll(ravel(input), shifts, Shape{0}), Sizes(input.sizes()));
   }
   LM_CHECK(shifts.size() == dims->size(), ValueError, "roll: shifts ", shifts, " and dims ", *dims, " have ",
@@ -352,22 +356,27 @@ Tensor roll(const Tensor& input, const Shape& shifts, const std::optional<Shape>
 
 Tensor rot90(const Tensor& input, int64_t k, const std::optional<Shape>& plane) {
   Shape dims = plane.value_or(Shape{0, 1});
-  LM_CHECK(dims.size() == 2 && input.dim() >= 2, ValueError, "rot90: dims ", dims, " for a tensor of shape ", input.sizes(),
-           "; need two dims of a tensor of at least 2 dimensions");
+  LM_CHECK(dims.size() == 2 && input.dim() >= 2, ValueError, "rot90: dims ", dims, " for a tensor of shape ",
+           input.sizes(), "; need two dims of a tensor of at least 2 dimensions");
   int a = wrap_dim(dims[0], input.dim(), "rot90"), b = wrap_dim(dims[1], input.dim(), "rot90");
   LM_CHECK(a != b, ValueError, "rot90: dims ", dims, " are the same dimension; need two");
   switch ((k % 4 + 4) % 4) {
-    case 1: return transpose(flip(input, Sizes(Shape{b})), a, b);
-    case 2: return flip(input, Sizes(Shape{a, b}));
-    case 3: return flip(transpose(input, a, b), Sizes(Shape{b}));
-    default: return clone(input);
+    case 1:
+      return transpose(flip(input, Sizes(Shape{b})), a, b);
+    case 2:
+      return flip(input, Sizes(Shape{a, b}));
+    case 3:
+      return flip(transpose(input, a, b), Sizes(Shape{b}));
+    default:
+      return clone(input);
   }
 }
 
 // --- grids ---
 
 TensorList meshgrid(const Tensors& tensors, const std::string& indexing) {
-  LM_CHECK(indexing == "ij" || indexing == "xy", ValueError, "meshgrid: indexing is '", indexing, "'; need 'ij' or 'xy'");
+  LM_CHECK(indexing == "ij" || indexing == "xy", ValueError, "meshgrid: indexing is '", indexing,
+           "'; need 'ij' or 'xy'");
   LM_CHECK(!tensors.empty(), ValueError, "meshgrid: got no tensors; need at least one");
   int n = int(tensors.size());
   bool swap = indexing == "xy" && n >= 2;

@@ -1,5 +1,6 @@
-// Borders and triangles: pad in its four modes, tril and triu. The one idea: padding with a constant is undone by the same
-// padding with opposite signs, so one operator is its own gradient; the other modes are joins of flipped or expanded edges.
+// Borders and triangles: pad in its four modes, tril and triu. The one idea: padding with a constant is undone by the
+// same padding with opposite signs, so one operator is its own gradient; the other modes are joins of flipped or
+// expanded edges.
 #include <algorithm>
 
 #include "autograd/apply.h"
@@ -72,9 +73,12 @@ Tensor pad_dim(Tensor x, int dim, int64_t low, int64_t high, Border border) {
   int64_t n = x.size(dim);
   const char* mode = border == Border::Reflect ? "reflect" : border == Border::Replicate ? "replicate" : "circular";
   int64_t most = border == Border::Reflect ? n - 1 : n;
-  LM_CHECK(border == Border::Replicate ? n > 0 || (low <= 0 && high <= 0) : std::max(low, high) <= std::max<int64_t>(most, 0),
+  LM_CHECK(border == Border::Replicate ? n > 0 || (low <= 0 && high <= 0)
+                                       : std::max(low, high) <= std::max<int64_t>(most, 0),
            ValueError, "pad: mode '", mode, "' adds (", low, ", ", high, ") to dim ", dim, " of size ", n, "; need ",
-           border == Border::Replicate ? "a size > 0" : border == Border::Reflect ? "padding < size" : "padding <= size");
+           border == Border::Replicate ? "a size > 0"
+           : border == Border::Reflect ? "padding < size"
+                                       : "padding <= size");
   TensorList parts;
   if (low > 0) {
     if (border == Border::Reflect) parts.push_back(flip(narrow(x, dim, 1, low), Sizes(Shape{dim})));
@@ -96,8 +100,9 @@ Tensor pad_dim(Tensor x, int dim, int64_t low, int64_t high, Border border) {
 
 Tensor pad(const Tensor& input, const Shape& pad, const std::string& mode, std::optional<Scalar> value) {
   int n = input.dim(), padded = pad.size() / 2;
-  LM_CHECK(pad.size() % 2 == 0 && padded <= n, ValueError, "pad: pad ", pad, " has ", pad.size(), " entries for a tensor of shape ",
-           input.sizes(), "; need pairs (before, after) from the last dimension on, at most ", 2 * n, " entries");
+  LM_CHECK(pad.size() % 2 == 0 && padded <= n, ValueError, "pad: pad ", pad, " has ", pad.size(),
+           " entries for a tensor of shape ", input.sizes(),
+           "; need pairs (before, after) from the last dimension on, at most ", 2 * n, " entries");
   Shape low(n, 0), high(n, 0);
   for (int i = 0; i < padded; ++i) {
     low[n - 1 - i] = pad[2 * i];
@@ -105,8 +110,8 @@ Tensor pad(const Tensor& input, const Shape& pad, const std::string& mode, std::
   }
   if (mode == "constant") {
     for (int d = 0; d < n; ++d)
-      LM_CHECK(input.size(d) + low[d] + high[d] >= 0, ValueError, "pad: (", low[d], ", ", high[d], ") cuts more than dim ", d,
-               " of size ", input.size(d), " has");
+      LM_CHECK(input.size(d) + low[d] + high[d] >= 0, ValueError, "pad: (", low[d], ", ", high[d],
+               ") cuts more than dim ", d, " of size ", input.size(d), " has");
     return apply(ConstantPad{low, high, value.value_or(Scalar(0))}, input);
   }
   LM_CHECK(mode == "reflect" || mode == "replicate" || mode == "circular", ValueError, "pad: mode is '", mode,

@@ -1,11 +1,12 @@
-// Random tensors and fills. The one idea: every value is a function of (seed, position) (core/rng.h), so the stream does not depend on
-// the number of threads; halves are drawn in float. Nothing here is differentiable.
+// Random tensors and fills. The one idea: every value is a function of (seed, position) (core/rng.h), so the stream
+// does not depend on the number of threads; halves are drawn in float. Nothing here is differentiable.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 
 #include "autograd/mode.h"
 #include "core/pool.h"
+#include "cpu/random.h"
 #include "ops/ops.h"
 
 namespace lamina {
@@ -13,12 +14,35 @@ namespace {
 
 Generator& generator_or_default(Generator* generator) { return generator ? *generator : default_generator(); }
 
-// A contiguous tensor whose elements f<T>(out, n) draws, T = float or double; halves are rounded from float.
+// Fill a contiguous float or double tensor.
+void fill_uniform(const Tensor& out, Generator* generator, double low = 0, double high = 1) {
+  Philox philox = generator_or_default(generator).take(random_blocks(out.numel(), out.itemsize()));
+  kernel::random_uniform(stream_of(out.device()), philox, out.dtype(), out.data(), out.numel(), low, high);
+}
+void fill_normal(const Tensor& out, Generator* generator, double mean, double std) {
+  Philox philox = generator_or_default(generator).take(random_blocks(out.numel(), out.itemsize()));
+  kernel::random_normal(stream_of(out.device()), philox, out.dtype(), out.data(), out.numel(), mean, std);
+}
+
+// x = f(x) for every element of such a tensor.
+template <class F>
+void transform(const Tensor& out, F&& f) {
+  constexpr int64_t kGrain = 16384;
+  dispatch_float(out.dtype(), "transform", [&]<class T>() {
+    T* x = out.data<T>();
+    parallel_for(chunk_count(out.numel(), kGrain), [&](int64_t c) {
+      for (int64_t i = c * kGrain, end = std::min(i + kGrain, out.numel()); i < end; ++i) x[i] = f(x[i]);
+    });
+  });
+}
+
+// A tensor whose elements f(out) draws into contiguous floats or doubles; halves are rounded from float.
 template <class F>
 Tensor draw(const Shape& size, DType dtype, std::optional<Device> device, const char* op, F&& f) {
   checked_numel(size, op);
+  LM_CHECK(is_floating(dtype), TypeError, op, ": not defined for ", dtype, "; need a floating-point dtype");
   Tensor out = empty_tensor(size, compute_type(dtype), device.value_or(Device{}));
-  dispatch_float(out.dtype(), op, [&]<class T>() { f(out.data<T>(), out.numel()); });
+  f(out);
   return cast(out, dtype);
 }
 
@@ -32,22 +56,18 @@ Tensor replace(const Tensor& self, const Tensor& values, const char* op) {
 // In place: draws values as above, straight into self where its memory allows it.
 template <class F>
 Tensor draw_into(const Tensor& self, const char* op, F&& f) {
-  LM_CHECK(self.is_floating(), TypeError, op, ": not defined for ", self.dtype(), "; need a floating-point tensor");
-  if (!self.is_contiguous() || is_half(self.dtype()) || self.requires_grad())
+  if (!self.is_contiguous() || compute_type(self.dtype()) != self.dtype() || !self.is_floating() ||
+      (self.requires_grad() && grad_enabled()))
     return replace(self, draw(self.sizes(), self.dtype(), self.device(), op, f), op);
   before_inplace(self, op);
-  dispatch_float(self.dtype(), op, [&]<class T>() { f(self.data<T>(), self.numel()); });
+  f(self);
   self.bump_version();
   return self;
 }
 
-// values[i] = f(values[i]) in chunks.
-template <class T, class F>
-void transform(T* values, int64_t n, F&& f) {
-  constexpr int64_t kGrain = 16384;
-  parallel_for(chunk_count(n, kGrain), [&](int64_t c) {
-    for (int64_t i = c * kGrain, end = std::min(i + kGrain, n); i < end; ++i) values[i] = f(values[i]);
-  });
+void fill_integers(const Tensor& out, Generator* generator, int64_t low, int64_t high) {
+  Philox philox = generator_or_default(generator).take(random_blocks(out.numel(), 8));
+  kernel::random_integers(stream_of(out.device()), philox, out.data<int64_t>(), out.numel(), low, high);
 }
 
 Tensor draw_integers(const Shape& size, int64_t low, int64_t high, Generator* generator, DType dtype,
@@ -57,11 +77,11 @@ Tensor draw_integers(const Shape& size, int64_t low, int64_t high, Generator* ge
   if (is_integral(dtype) && dtype != DType::I64) {
     int bits = int(8 * item_size(dtype)) - (dtype == DType::U8 ? 0 : 1);
     int64_t most = (int64_t(1) << bits) - 1, least = dtype == DType::U8 ? 0 : -most - 1;
-    LM_CHECK(low >= least && high - 1 <= most, ValueError, op, ": [", low, ", ", high, ") does not fit in ", dtype, "; need ",
-             least, " <= low and high <= ", most + 1);
+    LM_CHECK(low >= least && high - 1 <= most, ValueError, op, ": [", low, ", ", high, ") does not fit in ", dtype,
+             "; need ", least, " <= low and high <= ", most + 1);
   }
   Tensor out = empty_tensor(size, DType::I64, device.value_or(Device{}));
-  fill_integers(generator_or_default(generator), out.data<int64_t>(), out.numel(), low, high);
+  fill_integers(out, generator, low, high);
   return cast(out, dtype);
 }
 
@@ -73,7 +93,7 @@ Tensor probabilities(const Tensor& p, const char* op) {
 
 Tensor uniforms(const Shape& size, Generator* generator) {
   Tensor out = empty_tensor(size, DType::F64);
-  fill_uniform(generator_or_default(generator), out.data<double>(), out.numel());
+  fill_uniform(out, generator);
   return out;
 }
 
@@ -96,8 +116,8 @@ void draw_without_replacement(const double* p, int64_t n, const double* u, int64
   std::vector<std::pair<double, int64_t>> keys;
   for (int64_t i = 0; i < n; ++i)
     if (p[i] > 0) keys.emplace_back(-std::log1p(-u[i]) / p[i], i);
-  LM_CHECK(int64_t(keys.size()) >= count, ValueError, "multinomial: num_samples is ", count, " without replacement, but only ",
-           keys.size(), " categories have a probability > 0");
+  LM_CHECK(int64_t(keys.size()) >= count, ValueError, "multinomial: num_samples is ", count,
+           " without replacement, but only ", keys.size(), " categories have a probability > 0");
   std::partial_sort(keys.begin(), keys.begin() + count, keys.end());
   for (int64_t k = 0; k < count; ++k) out[k] = keys[size_t(k)].second;
 }
@@ -110,9 +130,8 @@ Tensor rand(const Sizes& size, Generator* generator, std::optional<DType> dtype,
   return uniform_(empty(size, dtype, device), 0, 1, generator);
 }
 Tensor randn(const Sizes& size, Generator* generator, std::optional<DType> dtype, std::optional<Device> device) {
-  return draw(size, dtype.value_or(default_dtype()), device, "randn", [&]<class T>(T* out, int64_t n) {
-    fill_normal(generator_or_default(generator), out, n, T(0), T(1));
-  });
+  return draw(size, dtype.value_or(default_dtype()), device, "randn",
+              [&](const Tensor& out) { fill_normal(out, generator, 0, 1); });
 }
 Tensor rand_like(const Tensor& input, Generator* generator, std::optional<DType> dtype, std::optional<Device> device) {
   return uniform_(empty_like(input, dtype, device), 0, 1, generator);
@@ -141,7 +160,7 @@ Tensor randint_like(const Tensor& input, int64_t high, std::optional<DType> dtyp
 Tensor randperm(int64_t n, Generator* generator, std::optional<DType> dtype, std::optional<Device> device) {
   LM_CHECK(n >= 0, ValueError, "randperm: n is ", n, "; need n >= 0");
   Tensor out = arange(Scalar(n), DType::I64, device), draws = empty_tensor({n}, DType::I64);
-  fill_integers(generator_or_default(generator), draws.data<int64_t>(), n, 0, int64_t(1) << 62);
+  fill_integers(draws, generator, 0, int64_t(1) << 62);
   int64_t *p = out.data<int64_t>(), *u = draws.data<int64_t>();
   for (int64_t i = n - 1; i > 0; --i)
     std::swap(p[i], p[int64_t(static_cast<unsigned __int128>(u[i]) * uint64_t(i + 1) >> 62)]);
@@ -156,8 +175,8 @@ Tensor bernoulli(const Tensor& input, double p, Generator* generator) {
 }
 
 Tensor multinomial(const Tensor& input, int64_t num_samples, bool replacement, Generator* generator) {
-  LM_CHECK(input.dim() == 1 || input.dim() == 2, ValueError, "multinomial: the probabilities have shape ", input.sizes(),
-           "; need 1 or 2 dimensions");
+  LM_CHECK(input.dim() == 1 || input.dim() == 2, ValueError, "multinomial: the probabilities have shape ",
+           input.sizes(), "; need 1 or 2 dimensions");
   int64_t n = input.size(-1), rows = input.dim() == 2 ? input.size(0) : 1;
   LM_CHECK(num_samples > 0, ValueError, "multinomial: num_samples is ", num_samples, "; need num_samples > 0");
   LM_CHECK(replacement || num_samples <= n, ValueError, "multinomial: num_samples is ", num_samples,
@@ -171,11 +190,12 @@ Tensor multinomial(const Tensor& input, int64_t num_samples, bool replacement, G
     const double* p = weights.data<double>() + r * n;
     double total = 0;
     for (int64_t i = 0; i < n; ++i) {
-      LM_CHECK(p[i] >= 0 && std::isfinite(p[i]), ValueError, "multinomial: probability ", i, " of row ", r, " is ", p[i],
-               "; need finite numbers >= 0");
+      LM_CHECK(p[i] >= 0 && std::isfinite(p[i]), ValueError, "multinomial: probability ", i, " of row ", r, " is ",
+               p[i], "; need finite numbers >= 0");
       total += p[i];
     }
-    LM_CHECK(total > 0, ValueError, "multinomial: the probabilities of row ", r, " add up to ", total, "; need a sum > 0");
+    LM_CHECK(total > 0, ValueError, "multinomial: the probabilities of row ", r, " add up to ", total,
+             "; need a sum > 0");
     auto* choose = replacement ? draw_with_replacement : draw_without_replacement;
     choose(p, n, u.data<double>() + r * u.size(1), num_samples, out.data<int64_t>() + r * num_samples);
   }
@@ -186,12 +206,15 @@ Tensor normal(const Operand& mean, const Operand& std, Generator* generator) {
   LM_CHECK(!(mean->wrapped && std->wrapped), ValueError,
            "normal: mean and std are both numbers, which gives no shape; need a tensor, or size=");
   for (const Tensor* x : {static_cast<const Tensor*>(&mean), static_cast<const Tensor*>(&std)})
-    LM_CHECK((*x)->wrapped || x->is_floating(), TypeError, "normal: got a tensor of ", x->dtype(), "; need a floating-point dtype");
+    LM_CHECK((*x)->wrapped || x->is_floating(), TypeError, "normal: got a tensor of ", x->dtype(),
+             "; need a floating-point dtype");
   Tensor deviations = contiguous(cast(std.alias(), DType::F64));
   for (int64_t i = 0; i < deviations.numel(); ++i)
-    LM_CHECK(deviations.data<double>()[i] >= 0, ValueError, "normal: std is ", deviations.data<double>()[i], "; need std >= 0");
+    LM_CHECK(deviations.data<double>()[i] >= 0, ValueError, "normal: std is ", deviations.data<double>()[i],
+             "; need std >= 0");
   NoGrad guard;
-  Tensor z = randn(Sizes(broadcast(mean.sizes(), std.sizes(), "normal")), generator, result_type({&mean, &std}), mean.device());
+  Tensor z = randn(Sizes(broadcast(mean.sizes(), std.sizes(), "normal")), generator, result_type({&mean, &std}),
+                   mean.device());
   return add(mul(z, std), mean);
 }
 Tensor normal(double mean, double std, const Shape& size, Generator* generator, std::optional<DType> dtype,
@@ -205,67 +228,66 @@ Tensor uniform_(const Tensor& self, double from, double to, Generator* generator
   LM_CHECK(from <= to && std::isfinite(to - from), ValueError, "uniform_: from is ", from, ", to is ", to,
            "; need finite numbers, from <= to");
   DType dtype = self.dtype();
-  return draw_into(self, "uniform_", [&]<class T>(T* out, int64_t n) {
-    fill_uniform(generator_or_default(generator), out, n, T(from), T(to));
+  return draw_into(self, "uniform_", [&](const Tensor& out) {
+    fill_uniform(out, generator, from, to);
     if (!is_half(dtype) || from == to) return;
     // Rounding to a half may reach `to`, which does not belong to the interval.
-    transform(out, n, [=](T x) {
+    transform(out, [=](auto x) {
       float rounded = dtype == DType::F16 ? float(f16(float(x))) : float(bf16(float(x)));
-      return T(rounded < to ? rounded : from);
+      return rounded < to ? rounded : float(from);
     });
   });
 }
 
 Tensor normal_(const Tensor& self, double mean, double std, Generator* generator) {
   LM_CHECK(std >= 0, ValueError, "normal_: std is ", std, "; need std >= 0");
-  return draw_into(self, "normal_", [&]<class T>(T* out, int64_t n) {
-    fill_normal(generator_or_default(generator), out, n, T(mean), T(std));
-  });
+  return draw_into(self, "normal_", [&](const Tensor& out) { fill_normal(out, generator, mean, std); });
 }
 
 Tensor log_normal_(const Tensor& self, double mean, double std, Generator* generator) {
   LM_CHECK(std > 0, ValueError, "log_normal_: std is ", std, "; need std > 0");
-  return draw_into(self, "log_normal_", [&]<class T>(T* out, int64_t n) {
-    fill_normal(generator_or_default(generator), out, n, T(mean), T(std));
-    transform(out, n, [](T x) { return std::exp(x); });
+  return draw_into(self, "log_normal_", [&](const Tensor& out) {
+    fill_normal(out, generator, mean, std);
+    transform(out, [](auto x) { return std::exp(x); });
   });
 }
 
 // The following invert a distribution function at u, uniform in [0, 1).
 Tensor exponential_(const Tensor& self, double lambd, Generator* generator) {
   LM_CHECK(lambd > 0, ValueError, "exponential_: lambd is ", lambd, "; need lambd > 0");
-  return draw_into(self, "exponential_", [&]<class T>(T* out, int64_t n) {
-    fill_uniform(generator_or_default(generator), out, n);
-    transform(out, n, [=](T u) { return T(-std::log1p(-u) / T(lambd)); });
+  return draw_into(self, "exponential_", [&](const Tensor& out) {
+    fill_uniform(out, generator);
+    transform(out, [=](auto u) { return -std::log1p(-u) / decltype(u)(lambd); });
   });
 }
 
 Tensor cauchy_(const Tensor& self, double median, double sigma, Generator* generator) {
   LM_CHECK(sigma > 0, ValueError, "cauchy_: sigma is ", sigma, "; need sigma > 0");
-  return draw_into(self, "cauchy_", [&]<class T>(T* out, int64_t n) {
-    fill_uniform(generator_or_default(generator), out, n);
-    transform(out, n, [=](T u) { return T(median + sigma * std::tan(std::numbers::pi * (double(u) - 0.5))); });
+  return draw_into(self, "cauchy_", [&](const Tensor& out) {
+    fill_uniform(out, generator);
+    transform(out, [=](auto u) { return median + sigma * std::tan(std::numbers::pi * (double(u) - 0.5)); });
   });
 }
 
 Tensor geometric_(const Tensor& self, double p, Generator* generator) {
   LM_CHECK(p > 0 && p < 1, ValueError, "geometric_: p is ", p, "; need 0 < p < 1");
-  return draw_into(self, "geometric_", [&]<class T>(T* out, int64_t n) {
-    fill_uniform(generator_or_default(generator), out, n);
-    transform(out, n, [=](T u) { return T(std::floor(std::log1p(-double(u)) / std::log1p(-p)) + 1); });
+  return draw_into(self, "geometric_", [&](const Tensor& out) {
+    fill_uniform(out, generator);
+    transform(out, [=](auto u) { return std::floor(std::log1p(-double(u)) / std::log1p(-p)) + 1; });
   });
 }
 
 Tensor bernoulli_(const Tensor& self, double p, Generator* generator) {
   LM_CHECK(p >= 0 && p <= 1, ValueError, "bernoulli_: p is ", p, "; need 0 <= p <= 1");
   Tensor values = empty_tensor(self.sizes(), DType::Bool);
-  fill_bernoulli(generator_or_default(generator), values.data<uint8_t>(), values.numel(), p);
+  Philox philox = generator_or_default(generator).take(random_blocks(values.numel(), 4));
+  kernel::random_bernoulli(stream_of(self.device()), philox, values.data<uint8_t>(), values.numel(), p);
   return replace(self, values, "bernoulli_");
 }
 
 Tensor bernoulli_(const Tensor& self, const Tensor& p, Generator* generator) {
-  LM_CHECK(broadcast(self.sizes(), p.sizes(), "bernoulli_") == self.sizes(), ValueError, "bernoulli_: p has shape ", p.sizes(),
-           ", the tensor ", self.sizes(), "; need a shape that broadcasts to it");
+  LM_CHECK(broadcast(self.sizes(), p.sizes(), "bernoulli_") == self.sizes(), ValueError, "bernoulli_: p has shape ",
+           p.sizes(), ", the tensor ", self.sizes(), "; need a shape that broadcasts to it");
   Tensor chances = contiguous(expand(probabilities(p, "bernoulli_"), Sizes(self.sizes())));
   Tensor u = uniforms(self.sizes(), generator), values = empty_tensor(self.sizes(), DType::Bool);
   for (int64_t i = 0; i < u.numel(); ++i) {
@@ -277,22 +299,41 @@ Tensor bernoulli_(const Tensor& self, const Tensor& p, Generator* generator) {
 }
 
 Tensor random_(const Tensor& self, int64_t from, int64_t to, Generator* generator) {
-  return replace(self, draw_integers(self.sizes(), from, to, generator, self.dtype(), std::nullopt, "random_"), "random_");
+  return replace(self, draw_integers(self.sizes(), from, to, generator, self.dtype(), std::nullopt, "random_"),
+                 "random_");
 }
 Tensor random_(const Tensor& self, int64_t to, Generator* generator) { return random_(self, 0, to, generator); }
 Tensor random_(const Tensor& self, Generator* generator) {
   // All of [0, maximum] for integers, and the integers a floating-point type counts without gaps.
   int64_t bits = 63;
   switch (self.dtype()) {
-    case DType::Bool: bits = 1; break;
-    case DType::U8: case DType::BF16: bits = 8; break;
-    case DType::I8: bits = 7; break;
-    case DType::I16: bits = 15; break;
-    case DType::F16: bits = 11; break;
-    case DType::F32: bits = 24; break;
-    case DType::I32: bits = 31; break;
-    case DType::F64: bits = 53; break;
-    case DType::I64: break;
+    case DType::Bool:
+      bits = 1;
+      break;
+    case DType::U8:
+    case DType::BF16:
+      bits = 8;
+      break;
+    case DType::I8:
+      bits = 7;
+      break;
+    case DType::I16:
+      bits = 15;
+      break;
+    case DType::F16:
+      bits = 11;
+      break;
+    case DType::F32:
+      bits = 24;
+      break;
+    case DType::I32:
+      bits = 31;
+      break;
+    case DType::F64:
+      bits = 53;
+      break;
+    case DType::I64:
+      break;
   }
   return random_(self, 0, bits == 63 ? INT64_MAX : int64_t(1) << bits, generator);
 }

@@ -1,6 +1,6 @@
-// Views that keep every element: reshape, transpose, expand, squeeze and their relatives. The one idea: a view is other sizes
-// and strides over the same storage, and its gradient is the opposite view (or, for expand, a sum).
-// Next: slice.cpp (views of a part), join.cpp (the opposite: parts made one).
+// Views that keep every element: reshape, transpose, expand, squeeze and their relatives. The one idea: a view is other
+// sizes and strides over the same storage, and its gradient is the opposite view (or, for expand, a sum). Next:
+// slice.cpp (views of a part), join.cpp (the opposite: parts made one).
 #include <algorithm>
 
 #include "autograd/apply.h"
@@ -86,7 +86,8 @@ Shape infer_sizes(Shape sizes, const Tensor& x, const char* op) {
   int64_t known = 1, numel = x.numel();
   for (int i = 0; i < sizes.size(); ++i) {
     if (sizes[i] == -1) {
-      LM_CHECK(unknown < 0, ValueError, op, ": the shape ", sizes, " has more than one -1; only one size can be inferred");
+      LM_CHECK(unknown < 0, ValueError, op, ": the shape ", sizes,
+               " has more than one -1; only one size can be inferred");
       unknown = i;
     } else {
       LM_CHECK(sizes[i] >= 0, ValueError, op, ": negative size in ", sizes, "; need sizes >= 0, or one -1");
@@ -168,16 +169,17 @@ Tensor view(const Tensor& input, DType dtype) {
   int64_t offset = input->offset;
   if (from != to) {
     LM_CHECK(sizes.size() > 0 && strides.back() == 1, ValueError, "view: ", input.dtype(), " to ", dtype,
-             " changes the element size from ", from, " to ", to, " bytes; need a last dimension of stride 1, got shape ",
-             sizes, " and strides ", strides);
+             " changes the element size from ", from, " to ", to,
+             " bytes; need a last dimension of stride 1, got shape ", sizes, " and strides ", strides);
     int64_t bytes = sizes.back() * from;
     bool whole = bytes % to == 0 && offset * from % to == 0;
     for (int i = 0; i + 1 < sizes.size(); ++i) {
       whole &= strides[i] * from % to == 0;
       strides[i] = strides[i] * from / to;
     }
-    LM_CHECK(whole, ValueError, "view: ", input.dtype(), " to ", dtype, " needs sizes, strides and offset that divide by ",
-             to / from, "; got shape ", input.sizes(), ", strides ", input.strides(), ", offset ", input->offset);
+    LM_CHECK(whole, ValueError, "view: ", input.dtype(), " to ", dtype,
+             " needs sizes, strides and offset that divide by ", to / from, "; got shape ", input.sizes(), ", strides ",
+             input.strides(), ", offset ", input->offset);
     sizes.back() = bytes / to;
     offset = offset * from / to;
   }
@@ -203,15 +205,15 @@ Tensor t(const Tensor& input) {
 }
 
 Tensor permute(const Tensor& input, const Sizes& dims) {
-  LM_CHECK(dims.size() == input.dim(), ValueError, "permute: dims ", dims, " has ", dims.size(), " entries, the tensor ",
-           input.sizes(), " has ", input.dim(), " dimensions; need one entry per dimension");
+  LM_CHECK(dims.size() == input.dim(), ValueError, "permute: dims ", dims, " has ", dims.size(),
+           " entries, the tensor ", input.sizes(), " has ", input.dim(), " dimensions; need one entry per dimension");
   return apply(Permute{wrap_dims(dims, input.dim(), "permute")}, input);
 }
 
 Tensor movedim(const Tensor& input, const Shape& source, const Shape& destination) {
   int n = input.dim();
-  LM_CHECK(source.size() == destination.size(), ValueError, "movedim: source ", source, " and destination ", destination,
-           " have ", source.size(), " and ", destination.size(), " entries; need equal numbers");
+  LM_CHECK(source.size() == destination.size(), ValueError, "movedim: source ", source, " and destination ",
+           destination, " have ", source.size(), " and ", destination.size(), " entries; need equal numbers");
   Shape from = wrap_dims(source, n, "movedim"), to = wrap_dims(destination, n, "movedim"), dims(n, -1);
   uint32_t moved = 0;
   if (n == 0) return view_as_sizes(input, {}, {});
@@ -239,8 +241,8 @@ Tensor expand(const Tensor& input, const Sizes& size) {
   for (int i = 0; i < sizes.size(); ++i) {
     int64_t have = i < lead ? 1 : input.size(i - lead);
     if (sizes[i] == -1 && i >= lead) sizes[i] = have;
-    LM_CHECK(sizes[i] >= 0, ValueError, "expand: size ", sizes[i], " at position ", i, " of ", size, " for a tensor of shape ",
-             input.sizes(), "; need sizes >= 0, or -1 for an existing dimension");
+    LM_CHECK(sizes[i] >= 0, ValueError, "expand: size ", sizes[i], " at position ", i, " of ", size,
+             " for a tensor of shape ", input.sizes(), "; need sizes >= 0, or -1 for an existing dimension");
     LM_CHECK(sizes[i] == have || have == 1, ValueError, "expand: a tensor of shape ", input.sizes(),
              " cannot be expanded to ", size, ": dimension ", i, " is ", have, " and should be ", sizes[i],
              "; need equal sizes or 1");
@@ -291,24 +293,28 @@ Tensor flatten(const Tensor& input, int64_t start_dim, int64_t end_dim) {
   if (start == end) return input;
   Shape sizes;
   for (int i = 0; i < input.dim(); ++i)
-    if (i > start && i <= end) sizes.back() *= input.size(i);
-    else sizes.push_back(input.size(i));
+    if (i > start && i <= end)
+      sizes.back() *= input.size(i);
+    else
+      sizes.push_back(input.size(i));
   return reshape(input, Sizes(sizes));
 }
 
 Tensor unflatten(const Tensor& input, int64_t dim, const Shape& sizes) {
   int at = wrap_dim(dim, input.dim(), "unflatten");
-  LM_CHECK(input.dim() > 0 && sizes.size() > 0, ValueError, "unflatten: a tensor of shape ", input.sizes(), " and sizes ",
-           sizes, "; need at least one dimension and one size");
+  LM_CHECK(input.dim() > 0 && sizes.size() > 0, ValueError, "unflatten: a tensor of shape ", input.sizes(),
+           " and sizes ", sizes, "; need at least one dimension and one size");
   int64_t known = 1, unknown = 0;
   bool valid = true;
   for (int64_t s : sizes) {
-    if (s == -1) ++unknown;
-    else valid &= s >= 0 && !__builtin_mul_overflow(known, s, &known);
+    if (s == -1)
+      ++unknown;
+    else
+      valid &= s >= 0 && !__builtin_mul_overflow(known, s, &known);
   }
   LM_CHECK(valid && unknown <= 1 && (unknown ? known > 0 && input.size(at) % known == 0 : known == input.size(at)),
-           ValueError, "unflatten: sizes ", sizes, " do not multiply to ", input.size(at), ", the size of dim ", at, " of ",
-           input.sizes());
+           ValueError, "unflatten: sizes ", sizes, " do not multiply to ", input.size(at), ", the size of dim ", at,
+           " of ", input.sizes());
   Shape out;
   for (int i = 0; i < at; ++i) out.push_back(input.size(i));
   for (int64_t s : sizes) out.push_back(s == -1 ? input.size(at) / known : s);

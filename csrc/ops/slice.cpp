@@ -1,5 +1,6 @@
-// Views of a part: select, slices, diagonals, sliding windows. The one idea: the gradient of such a view is zeros of the
-// input's shape with the gradient added where the view reads, and the gradient of that is the view again (ViewGrad).
+// Views of a part: select, slices, diagonals, sliding windows. The one idea: the gradient of such a view is zeros of
+// the input's shape with the gradient added where the view reads, and the gradient of that is the view again
+// (ViewGrad).
 #include <algorithm>
 
 #include "autograd/apply.h"
@@ -26,8 +27,10 @@ struct ViewGrad {
     bool overlaps = view.overlaps();
     DType dtype = overlaps ? compute_type(grad.dtype()) : grad.dtype();
     Tensor out = full_tensor(view.input, 0, dtype, grad.device());
-    if (!overlaps) copy_into(view.forward(ctx, out), grad);
-    else add_strided(view.forward(ctx, out), cast(grad, dtype));
+    if (!overlaps)
+      copy_into(view.forward(ctx, out), grad);
+    else
+      add_strided(view.forward(ctx, out), cast(grad, dtype));
     return cast(out, grad.dtype());
   }
   Grads backward(Ctx&, const Tensor& grad) const { return {apply(view, grad)}; }
@@ -79,7 +82,8 @@ struct Diagonal {
   static bool overlaps() { return false; }
   Tensor forward(Ctx&, const Tensor& x) const {
     int64_t rows = x.size(dim1), columns = x.size(dim2), start = 0;
-    int64_t length = std::max<int64_t>(0, offset >= 0 ? std::min(rows, columns - offset) : std::min(rows + offset, columns));
+    int64_t length =
+        std::max<int64_t>(0, offset >= 0 ? std::min(rows, columns - offset) : std::min(rows + offset, columns));
     if (length) start = offset >= 0 ? offset * x.stride(dim2) : -offset * x.stride(dim1);
     Shape sizes = x.sizes(), strides = x.strides();
     int64_t step = strides[dim1] + strides[dim2];
@@ -190,8 +194,8 @@ Tensor narrow(const Tensor& input, int64_t dim, int64_t start, int64_t length) {
   LM_CHECK(input.dim() > 0, ValueError, "narrow: a tensor of shape () cannot be narrowed");
   int d = wrap_dim(dim, input.dim(), "narrow");
   int64_t size = input.size(d), first = start < 0 ? start + size : start;
-  LM_CHECK(0 <= first && first <= size, IndexError, "narrow: start ", start, " is out of range for dim ", d, " of size ",
-           size, "; need ", -size, " <= start <= ", size);
+  LM_CHECK(0 <= first && first <= size, IndexError, "narrow: start ", start, " is out of range for dim ", d,
+           " of size ", size, "; need ", -size, " <= start <= ", size);
   LM_CHECK(length >= 0 && length <= size - first, ValueError, "narrow: start ", start, " and length ", length,
            " exceed dim ", d, " of size ", size, "; need 0 <= length <= ", size - first);
   return apply(Slice{d, first, length, 1, input.sizes()}, input);
@@ -199,8 +203,8 @@ Tensor narrow(const Tensor& input, int64_t dim, int64_t start, int64_t length) {
 
 Tensor diagonal(const Tensor& input, int64_t offset, int64_t dim1, int64_t dim2) {
   int a = wrap_dim(dim1, input.dim(), "diagonal"), b = wrap_dim(dim2, input.dim(), "diagonal");
-  LM_CHECK(a != b, ValueError, "diagonal: dim1 ", dim1, " and dim2 ", dim2, " are the same dimension of ", input.sizes(),
-           "; need two");
+  LM_CHECK(a != b, ValueError, "diagonal: dim1 ", dim1, " and dim2 ", dim2, " are the same dimension of ",
+           input.sizes(), "; need two");
   return apply(Diagonal{offset, a, b, input.sizes()}, input);
 }
 
