@@ -102,25 +102,20 @@ struct Cursor {
   }
 };
 
+void copy_elements(int64_t itemsize, int64_t n, const void* src, int64_t src_stride, void* dst, int64_t dst_stride) {
+  kernel::copy_elements(Stream{}, itemsize, n, src, src_stride, dst, dst_stride);
+}
+
 // One row: both sides are walked with one stride each.
 void copy_row(int64_t n, char* dst, int64_t dst_stride, DType to, const char* src, int64_t src_stride, DType from) {
   int64_t from_size = item_size(from), to_size = item_size(to);
+  if (from == to) return copy_elements(to_size, n, src, src_stride, dst, dst_stride);
   if (src_stride == 0) {
     alignas(8) char value[8];
     convert(from, to, 1, src, value);
-    return fill(to_size, n, value, dst, dst_stride);
+    return copy_elements(to_size, n, value, 0, dst, dst_stride);
   }
   if (src_stride == 1 && dst_stride == 1) return convert(from, to, n, src, dst);
-  if (from == to) {
-    if (dst_stride == 1) return gather(to_size, n, src, src_stride, dst);
-    if (src_stride == 1) return scatter(to_size, n, src, dst, dst_stride);
-    return dispatch_size(to_size, [&](auto unit) {
-      using U = decltype(unit);
-      auto* out = reinterpret_cast<U*>(dst);
-      auto* in = reinterpret_cast<const U*>(src);
-      for (int64_t i = 0; i < n; ++i) out[i * dst_stride] = in[i * src_stride];
-    });
-  }
   constexpr int64_t kBlock = 256;
   alignas(64) char raw[kBlock * 8], converted[kBlock * 8];
   for (int64_t i = 0; i < n; i += kBlock) {
@@ -136,19 +131,45 @@ void copy_row(int64_t n, char* dst, int64_t dst_stride, DType to, const char* sr
 void copy_rows(const Plan& plan, char* dst, DType to, const char* src, DType from) {
   int inner = plan.n - 1;
   int64_t width = plan.sizes[inner], chunk = plan.numel > kParallel ? kGrain : plan.numel;
+  bool plain = from == to && plan.dst[inner] == 1 && plan.src[inner] == 1;
   parallel_for(chunk_count(plan.numel, chunk), [&](int64_t c) {
     int64_t i = c * chunk, end = std::min(i + chunk, plan.numel), column = i % width;
     for (Cursor at(plan, inner, i / width); i < end; at.next(), column = 0) {
       int64_t m = std::min(width - column, end - i);
-      copy_row(m, dst + (at.dst + column * plan.dst[inner]) * item_size(to), plan.dst[inner], to,
-               src + (at.src + column * plan.src[inner]) * item_size(from), plan.src[inner], from);
+      char* out = dst + (at.dst + column * plan.dst[inner]) * item_size(to);
+      const char* in = src + (at.src + column * plan.src[inner]) * item_size(from);
+      if (plain)
+        std::memcpy(out, in, size_t(m * item_size(to)));
+      else
+        copy_row(m, out, plan.dst[inner], to, in, plan.src[inner], from);
       i += m;
     }
   });
 }
 
-// Rows too short to pay for a call each: elements go through a buffer in iteration order, whatever the rows are.
+// Rows too short to pay for a call each (3 colours, say). Where the next dimension is long, a block of it is copied
+// once for every position in the row: the block stays in the first-level cache meanwhile.
 constexpr int64_t kShortRow = 16;
+
+void copy_columns(const Plan& plan, char* dst, DType to, const char* src, DType from) {
+  constexpr int64_t kBlock = 512;
+  int inner = plan.n - 1, along = plan.n - 2;
+  int64_t width = plan.sizes[inner], length = plan.sizes[along], blocks = chunk_count(length, kBlock);
+  int64_t units = plan.numel / (width * length) * blocks,
+          chunk = plan.numel > kParallel ? kGrain / (kBlock * width) : units;
+  parallel_for(chunk_count(units, chunk), [&](int64_t c) {
+    for (int64_t unit = c * chunk, end = std::min(unit + chunk, units); unit < end; ++unit) {
+      Cursor at(plan, along, unit / blocks);
+      int64_t first = unit % blocks * kBlock, m = std::min(kBlock, length - first);
+      for (int64_t i = 0; i < width; ++i)
+        copy_row(m, dst + (at.dst + first * plan.dst[along] + i * plan.dst[inner]) * item_size(to), plan.dst[along], to,
+                 src + (at.src + first * plan.src[along] + i * plan.src[inner]) * item_size(from), plan.src[along],
+                 from);
+    }
+  });
+}
+
+// Otherwise elements go through a buffer in iteration order, whatever the rows are.
 
 // f(side's offset, position in the block) for `m` elements from `position` on.
 template <int64_t Cursor::* kSide, class F>
@@ -186,77 +207,42 @@ void copy_short_rows(const Plan& plan, char* dst, DType to, const char* src, DTy
 
 // --- transposes: the source is contiguous along one dimension, the destination along another ---
 
-// Transposes a square of 16-byte rows in registers: log2(rows) rounds of interleaving row i with row i + rows / 2
-// rotate the bits of (row, column) until the two have changed places.
-template <class U>
-struct Square {
-  static constexpr int kRows = 16 / sizeof(U);
-  typedef U Row __attribute__((vector_size(16)));
-
-  template <int kStart, int... I>
-  static Row interleave(Row a, Row b, std::integer_sequence<int, I...>) {
-    return __builtin_shufflevector(a, b, (kStart + I / 2 + (I % 2 ? kRows : 0))...);
-  }
-  // dst[j][i] = src[i][j]; strides in elements
-  [[gnu::always_inline]] static void transpose(const U* src, int64_t src_stride, U* dst, int64_t dst_stride) {
-    constexpr auto kLanes = std::make_integer_sequence<int, kRows>{};
-    Row rows[kRows], next[kRows];
-    for (int i = 0; i < kRows; ++i) std::memcpy(&rows[i], src + i * src_stride, 16);
-    for (int round = 1; round < kRows; round *= 2) {
-      for (int i = 0; i < kRows / 2; ++i) {
-        next[2 * i] = interleave<0>(rows[i], rows[i + kRows / 2], kLanes);
-        next[2 * i + 1] = interleave<kRows / 2>(rows[i], rows[i + kRows / 2], kLanes);
-      }
-      for (int i = 0; i < kRows; ++i) rows[i] = next[i];
-    }
-    for (int i = 0; i < kRows; ++i) std::memcpy(dst + i * dst_stride, &rows[i], 16);
-  }
-};
-
-constexpr int64_t kTileColumns = 64;  // along the destination's contiguous dimension
+constexpr int64_t kTileColumns = 64;    // along the destination's contiguous dimension
+constexpr int64_t kTileRowBytes = 256;  // along the source's: a few cache lines of each source row at a time
 
 // One tile of a transpose, through a buffer on the stack: every cache line of either side is then used up at once, also
 // when the strides are powers of two and all lines of a column compete for the same cache set.
-template <class U>
-void copy_tile(int64_t rows, int64_t columns, const U* src, int64_t src_stride, DType from, char* dst,
+void copy_tile(int64_t rows, int64_t columns, const char* src, int64_t src_stride, DType from, char* dst,
                int64_t dst_stride, DType to) {
-  constexpr int kStep = Square<U>::kRows;
-  alignas(64) U tile[64 / sizeof(U)][kTileColumns];
-  int64_t whole_rows = rows / kStep * kStep, whole_columns = columns / kStep * kStep;
-  for (int64_t j = 0; j < whole_columns; j += kStep)
-    for (int64_t i = 0; i < whole_rows; i += kStep)
-      Square<U>::transpose(src + j * src_stride + i, src_stride, &tile[i][j], kTileColumns);
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = i < whole_rows ? whole_columns : 0; j < columns; ++j) tile[i][j] = src[j * src_stride + i];
+  alignas(64) char tile[kTileRowBytes * kTileColumns];
+  int64_t row_bytes = kTileColumns * item_size(from);
+  kernel::transpose_tile(Stream{}, item_size(from), rows, columns, src, src_stride, tile, kTileColumns);
   for (int64_t i = 0; i < rows; ++i) {
     char* out = dst + i * dst_stride * item_size(to);
     if (from == to && columns == kTileColumns)
-      std::memcpy(out, tile[i], kTileColumns * sizeof(U));
+      std::memcpy(out, tile + i * row_bytes, size_t(row_bytes));
     else
-      convert(from, to, columns, tile[i], out);
+      convert(from, to, columns, tile + i * row_bytes, out);
   }
 }
 
 void copy_transposed(const Plan& plan, int row_dim, char* dst, DType to, const char* src, DType from) {
   int column_dim = plan.n - 1;
   Plan outer = plan;  // one index per tile; the tiles along the source's contiguous dimension are neighbours
-  int64_t tile_rows = 64 / item_size(from), total_rows = plan.sizes[row_dim], total_columns = plan.sizes[column_dim];
+  int64_t tile_rows = kTileRowBytes / item_size(from), total_rows = plan.sizes[row_dim],
+          total_columns = plan.sizes[column_dim];
   int64_t row_tiles = chunk_count(total_rows, tile_rows), column_tiles = chunk_count(total_columns, kTileColumns);
   outer.sizes[row_dim] = outer.sizes[column_dim] = 1;
   int64_t planes = plan.numel / (total_rows * total_columns), tiles = planes * row_tiles * column_tiles;
-  int64_t chunk = plan.numel > kParallel ? kGrain / (tile_rows * kTileColumns) : tiles;
-  dispatch_size(item_size(from), [&](auto unit) {
-    using U = decltype(unit);
-    parallel_for(chunk_count(tiles, chunk), [&](int64_t c) {
-      for (int64_t t = c * chunk, end = std::min(t + chunk, tiles); t < end; ++t) {
-        int64_t row = t % row_tiles * tile_rows, column = t / row_tiles % column_tiles * kTileColumns;
-        Cursor at(outer, plan.n, t / (row_tiles * column_tiles));
-        const char* in = src + (at.src + row + column * plan.src[column_dim]) * item_size(from);
-        char* out = dst + (at.dst + row * plan.dst[row_dim] + column) * item_size(to);
-        copy_tile(std::min(tile_rows, total_rows - row), std::min(kTileColumns, total_columns - column),
-                  reinterpret_cast<const U*>(in), plan.src[column_dim], from, out, plan.dst[row_dim], to);
-      }
-    });
+  int64_t chunk = plan.numel > kParallel ? std::max<int64_t>(1, kGrain / (tile_rows * kTileColumns)) : tiles;
+  parallel_for(chunk_count(tiles, chunk), [&](int64_t c) {
+    for (int64_t t = c * chunk, end = std::min(t + chunk, tiles); t < end; ++t) {
+      int64_t row = t % row_tiles * tile_rows, column = t / row_tiles % column_tiles * kTileColumns;
+      Cursor at(outer, plan.n, t / (row_tiles * column_tiles));
+      copy_tile(std::min(tile_rows, total_rows - row), std::min(kTileColumns, total_columns - column),
+                src + (at.src + row + column * plan.src[column_dim]) * item_size(from), plan.src[column_dim], from,
+                dst + (at.dst + row * plan.dst[row_dim] + column) * item_size(to), plan.dst[row_dim], to);
+    }
   });
 }
 
@@ -272,32 +258,6 @@ int transposed_dim(const Plan& plan) {
 
 }  // namespace
 
-void gather(int64_t itemsize, int64_t n, const void* src, int64_t stride, void* dst) {
-  dispatch_size(itemsize, [&](auto unit) {
-    using U = decltype(unit);
-    for (int64_t i = 0; i < n; ++i) static_cast<U*>(dst)[i] = static_cast<const U*>(src)[i * stride];
-  });
-}
-
-void scatter(int64_t itemsize, int64_t n, const void* src, void* dst, int64_t stride) {
-  dispatch_size(itemsize, [&](auto unit) {
-    using U = decltype(unit);
-    for (int64_t i = 0; i < n; ++i) static_cast<U*>(dst)[i * stride] = static_cast<const U*>(src)[i];
-  });
-}
-
-void fill(int64_t itemsize, int64_t n, const void* value, void* dst, int64_t stride) {
-  dispatch_size(itemsize, [&](auto unit) {
-    using U = decltype(unit);
-    U one;
-    std::memcpy(&one, value, sizeof(U));
-    if (stride == 1)
-      std::fill_n(static_cast<U*>(dst), n, one);
-    else
-      for (int64_t i = 0; i < n; ++i) static_cast<U*>(dst)[i * stride] = one;
-  });
-}
-
 void copy_strided(int ndim, const int64_t* sizes, void* dst, const int64_t* dst_strides, DType dst_dtype,
                   const void* src, const int64_t* src_strides, DType src_dtype) {
   Plan plan(ndim, sizes, dst_strides, src_strides);
@@ -306,10 +266,12 @@ void copy_strided(int ndim, const int64_t* sizes, void* dst, const int64_t* dst_
   auto* in = static_cast<const char*>(src);
   if (int row_dim = transposed_dim(plan); row_dim >= 0)
     copy_transposed(plan, row_dim, out, dst_dtype, in, src_dtype);
-  else if (plan.n > 1 && plan.sizes[plan.n - 1] < kShortRow)
-    copy_short_rows(plan, out, dst_dtype, in, src_dtype);
-  else
+  else if (plan.n == 1 || plan.sizes[plan.n - 1] >= kShortRow)
     copy_rows(plan, out, dst_dtype, in, src_dtype);
+  else if (plan.sizes[plan.n - 2] >= kShortRow)
+    copy_columns(plan, out, dst_dtype, in, src_dtype);
+  else
+    copy_short_rows(plan, out, dst_dtype, in, src_dtype);
 }
 
 void copy_bands(int64_t itemsize, int64_t count, int64_t rows, int64_t n, const void* src, void* dst, bool upper,

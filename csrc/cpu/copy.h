@@ -12,6 +12,15 @@ namespace lamina {
 // Contiguous conversion with C++ semantics: float to integer truncates, anything to bool is `!= 0`.
 LM_KERNEL(void, convert, (DType from, DType to, int64_t n, const void* src, void* dst))
 
+// dst[i * dst_stride] = src[i * src_stride] for elements of 1, 2, 4 or 8 bytes.
+LM_KERNEL(void, copy_elements,
+          (int64_t itemsize, int64_t n, const void* src, int64_t src_stride, void* dst, int64_t dst_stride))
+
+// dst[i][j] = src[j][i] for i < rows, j < columns; strides between rows, in elements.
+LM_KERNEL(void, transpose_tile,
+          (int64_t itemsize, int64_t rows, int64_t columns, const void* src, int64_t src_stride, void* dst,
+           int64_t dst_stride))
+
 #ifndef LM_ISA
 namespace cpu {
 
@@ -21,9 +30,13 @@ void copy_strided(int ndim, const int64_t* sizes, void* dst, const int64_t* dst_
 
 void convert(DType from, DType to, int64_t n, const void* src, void* dst);
 
-// dst[i] = src[i * stride], and dst[i * stride] = src[i], for elements of 1, 2, 4 or 8 bytes.
-void gather(int64_t itemsize, int64_t n, const void* src, int64_t stride, void* dst);
-void scatter(int64_t itemsize, int64_t n, const void* src, void* dst, int64_t stride);
+inline void gather(int64_t itemsize, int64_t n, const void* src, int64_t stride, void* dst) {
+  kernel::copy_elements(Stream{}, itemsize, n, src, stride, dst, 1);
+}
+inline void scatter(int64_t itemsize, int64_t n, const void* src, void* dst, int64_t stride) {
+  kernel::copy_elements(Stream{}, itemsize, n, src, 1, dst, stride);
+}
+
 // dst[i...] += src[i...] one element after the other, so that elements of dst may be reached more than once.
 template <class T>
 void add_strided(int ndim, const int64_t* sizes, T* dst, const int64_t* dst_strides, const T* src,
@@ -33,9 +46,6 @@ void add_strided(int ndim, const int64_t* sizes, T* dst, const int64_t* dst_stri
 // diagonal, and is zero elsewhere.
 void copy_bands(int64_t itemsize, int64_t count, int64_t rows, int64_t n, const void* src, void* dst, bool upper,
                 int64_t diagonal);
-
-// dst[i * stride] = *value
-void fill(int64_t itemsize, int64_t n, const void* value, void* dst, int64_t stride = 1);
 
 }  // namespace cpu
 #endif
