@@ -76,7 +76,7 @@ void multiply_small(Stream stream, const GemmProblem& p, GemmTile& tile, bool di
   tile.c = offset(p.c, whole, item);
   if (tile.bias) tile.bias = offset(tile.bias, whole, item);
   kernel::gemm_pack(stream, p.dtype, offset(p.b, whole * p.b_col, item), p.b_row, p.b_col, p.k, rest,
-                    const_cast<void*>(tile.b));
+                    const_cast<void*>(tile.b), 0, p.k);
   kernel::gemm_tile(stream, p.dtype, tile);
 }
 
@@ -126,7 +126,7 @@ void multiply(Stream stream, const GemmProblem& p, const GemmEpilogue& e) {
         parallel_for(chunk_count(rest, step), [&](int64_t chunk) {
           const int64_t j = chunk * step;
           kernel::gemm_pack(stream, p.dtype, offset(b, (whole + j) * p.b_col, item), p.b_row, p.b_col, k,
-                            std::min(step, rest - j), offset(packed.data(), j * k, item));
+                            std::min(step, rest - j), offset(packed.data(), j * k, item), 0, k);
         });
       }
       // Rows first, as tall as L2 allows; then columns, when the rows alone are too few chunks.

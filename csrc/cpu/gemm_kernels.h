@@ -18,6 +18,7 @@ struct GemmTile {
   const int64_t* a_segments = nullptr;  // offset of each segment; null: one segment at 0
   const void* b = nullptr;
   int64_t b_row = 0;  // elements from one k to the next; 0: b was made by gemm_pack. Unpacked n is whole vectors
+  int64_t b_first = 0, b_rows = 0;  // packed: the rows of b to use start here, of so many (0: of segments * k)
   void* c = nullptr;
   int64_t c_row = 0;
   const int64_t* c_rows = nullptr;  // offset of each row; null: i * c_row
@@ -40,8 +41,10 @@ inline int64_t gemm_panel(DType dtype) { return gemm_lanes(dtype) * (isa() == Is
 namespace lamina {
 LM_KERNEL(void, gemm_tile, (DType dtype, const cpu::GemmTile& tile))
 // B (k, n) with any strides into panels of gemm_panel columns, each row-major; the last is padded with zeros to whole
-// vectors. `out` holds k * round_up(n, lanes) elements.
-LM_KERNEL(void, gemm_pack, (DType dtype, const void* b, int64_t b_row, int64_t b_col, int64_t k, int64_t n, void* out))
+// vectors. The panels have `rows` rows, of which `first` ... `first + k` are written; `out` holds rows * round_up(n, lanes).
+LM_KERNEL(void, gemm_pack,
+          (DType dtype, const void* b, int64_t b_row, int64_t b_col, int64_t k, int64_t n, void* out, int64_t first,
+           int64_t rows))
 // One row: y (n) = alpha * x (k) . w (n, k) + start (n, may be y or null), rows of w `w_row` apart: w is read once.
 LM_KERNEL(void, gemm_dot,
           (DType dtype, int64_t n, int64_t k, const void* x, const void* w, int64_t w_row, void* y, double alpha,

@@ -170,7 +170,7 @@ TEST(Gemm, IndirectRows) {
   for (int64_t i = 0; i < out; ++i) rows[i] = 2 * i * channels;
   const int64_t taps[] = {0, channels, 2 * channels};
   std::vector<double> packed(3 * channels * cpu::gemm_lanes(DType::F64));
-  kernel::gemm_pack({}, DType::F64, w.data(), 1, 3 * channels, 3 * channels, 1, packed.data());
+  kernel::gemm_pack({}, DType::F64, w.data(), 1, 3 * channels, 3 * channels, 1, packed.data(), 0, 3 * channels);
   cpu::GemmTile tile;
   tile.m = out, tile.n = 1, tile.k = channels, tile.segments = 3, tile.a = x.data(), tile.a_rows = rows.data();
   tile.a_segments = taps, tile.b = packed.data(), tile.c = y.data(), tile.c_row = 1;

@@ -131,7 +131,7 @@ const Micro<T>* micro_row(int vectors) {
 template <class T>
 void tile(const GemmTile& g) {
   constexpr int L = Simd<T>::kLanes, kWidth = L * kMaxVectors;
-  const int64_t k_total = g.k * g.segments;
+  const int64_t b_rows = g.b_rows ? g.b_rows : g.k * g.segments;
   for (int64_t j = 0; j < g.n; j += kWidth) {
     const int width = int(g.n - j < kWidth ? g.n - j : kWidth), vectors = (width + L - 1) / L;
     const T* b = static_cast<const T*>(g.b);
@@ -140,7 +140,7 @@ void tile(const GemmTile& g) {
     p.segments = g.segments;
     p.a_segments = g.a_segments;
     p.a_col = g.a_col;
-    p.b = g.b_row ? b + j : b + j * k_total;
+    p.b = g.b_row ? b + j : b + j * b_rows + g.b_first * vectors * L;
     p.b_row = g.b_row ? g.b_row : vectors * L;
     p.alpha = T(g.alpha);
     p.add = g.accumulate || g.bias;
@@ -212,11 +212,11 @@ void pack_panel(const T* b, int64_t b_row, int64_t b_col, int64_t k, int columns
 }
 
 template <class T>
-void pack(const T* b, int64_t b_row, int64_t b_col, int64_t k, int64_t n, T* out) {
+void pack(const T* b, int64_t b_row, int64_t b_col, int64_t k, int64_t n, T* out, int64_t first, int64_t rows) {
   constexpr int L = Simd<T>::kLanes, kWidth = L * kMaxVectors;
   for (int64_t j = 0; j < n; j += kWidth) {
     const int columns = int(n - j < kWidth ? n - j : kWidth), width = (columns + L - 1) / L * L;
-    pack_panel(b + j * b_col, b_row, b_col, k, columns, width, out + j * k);
+    pack_panel(b + j * b_col, b_row, b_col, k, columns, width, out + j * rows + first * width);
   }
 }
 
@@ -319,8 +319,11 @@ void gemm_tile(DType dtype, const GemmTile& g) {
   by_float(dtype, [&]<class T>(T) { tile<T>(g); });
 }
 
-void gemm_pack(DType dtype, const void* b, int64_t b_row, int64_t b_col, int64_t k, int64_t n, void* out) {
-  by_float(dtype, [&]<class T>(T) { pack(static_cast<const T*>(b), b_row, b_col, k, n, static_cast<T*>(out)); });
+void gemm_pack(DType dtype, const void* b, int64_t b_row, int64_t b_col, int64_t k, int64_t n, void* out,
+               int64_t first, int64_t rows) {
+  by_float(dtype, [&]<class T>(T) {
+    pack(static_cast<const T*>(b), b_row, b_col, k, n, static_cast<T*>(out), first, rows);
+  });
 }
 
 void gemm_dot(DType dtype, int64_t n, int64_t k, const void* x, const void* w, int64_t w_row, void* y, double alpha,

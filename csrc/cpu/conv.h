@@ -1,0 +1,32 @@
+// Convolution over channels-last memory, as products without im2col (gemm_kernels.h: rows and taps are offset tables).
+// One loop serves the forward pass, the data gradient and the transposed convolution: each output position reads the
+// input at `position * step + offset` for a list of taps. Padding is a copy of the chunk's window that stays in L2.
+#pragma once
+#include "core/device.h"
+#include "core/dtype.h"
+
+namespace lamina::cpu {
+
+// Always three spatial dimensions; missing ones have size 1. Channels count all groups.
+struct ConvGeometry {
+  int64_t n = 1, groups = 1, c_in = 1, c_out = 1;
+  int64_t in[3] = {1, 1, 1}, out[3] = {1, 1, 1}, kernel[3] = {1, 1, 1};
+  int64_t stride[3] = {1, 1, 1}, dilation[3] = {1, 1, 1}, padding[3] = {0, 0, 0};  // padding before; after follows
+};
+
+// An image batch in any memory order: strides in elements.
+struct ConvImage {
+  const void* data;
+  int64_t n, c, x[3];
+};
+
+// w is row-major (c_out, c_in / groups, kernel); y, grad_x dense channels-last (n, spatial, c); grad_w like w.
+void conv_forward(Stream stream, DType dtype, const ConvGeometry& g, const ConvImage& x, const void* w,
+                  const void* bias, void* y);
+// The adjoint in x, also the forward pass of a transposed convolution (which may have a bias of c_in).
+void conv_data_grad(Stream stream, DType dtype, const ConvGeometry& g, const ConvImage& grad_y, const void* w,
+                    const void* bias, void* grad_x);
+void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const ConvImage& x, const ConvImage& grad_y,
+                      void* grad_w);
+
+}  // namespace lamina::cpu
