@@ -142,7 +142,7 @@ Factor contract(Factor a, Factor b, const Labels& keep) {
 
 }  // namespace
 
-Tensor einsum(const std::string& equation, const TensorList& operands) {
+Tensor einsum(const std::string& equation, const Tensors& operands) {
   const size_t arrow = equation.find("->");
   std::string left = equation.substr(0, arrow);
   std::vector<Labels> terms;
