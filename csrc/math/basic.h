@@ -9,10 +9,13 @@ namespace lamina::math {
 
 inline constexpr double kPi = 3.14159265358979323846;
 inline constexpr double kLn2 = 0.693147180559945309417;
+inline constexpr double kLn10 = 2.30258509299404568402;
 inline constexpr double kSqrt1_2 = 0.707106781186547524401;    // 1/sqrt(2)
 inline constexpr double kSqrt2_Pi = 0.797884560802865355880;   // sqrt(2/pi)
 inline constexpr double k2_SqrtPi = 1.12837916709551257390;    // 2/sqrt(pi)
 inline constexpr double k1_Sqrt2Pi = 0.398942280401432677940;  // 1/sqrt(2 pi)
+inline constexpr double kInf = __builtin_inf();
+inline constexpr double kNan = __builtin_nan("");
 
 template <Real T>
 LM_FN T inf() {
@@ -54,6 +57,34 @@ LM_FN auto isinf(T x) {
 template <Real T>
 LM_FN auto isfinite(T x) {
   return abs(x) < inf<T>();
+}
+
+// -1, 0 or 1; NaN stays NaN.
+template <class T>
+  requires Real<T> || Integer<T>
+LM_FN T sign(T x) {
+  return select(x > T(0), T(1), select(x < T(0), T(-1), select(x == T(0), T(0), x)));
+}
+
+// The largest finite number of T's lanes.
+template <Real T>
+LM_FN T greatest() {
+  return from_bits(IntOf<T>(sizeof(Lane<T>) == 4 ? IntOf<Lane<T>>(0x7f7fffff) : IntOf<Lane<T>>(0x7fefffffffffffff)));
+}
+// An attribute as T; infinities become the largest numbers (finite), for integers whatever is beyond does (saturate).
+template <Real T>
+LM_FN T saturate(double v) {
+  return T(static_cast<Lane<T>>(v));
+}
+template <Real T>
+LM_FN T finite(double v) {
+  return v == kInf ? greatest<T>() : v == -kInf ? -greatest<T>() : saturate<T>(v);
+}
+template <Integer T>
+LM_FN T saturate(double v) {
+  constexpr bool kSigned = T(-1) < T(0);
+  constexpr T kLeast = kSigned ? T(T(1) << (8 * sizeof(T) - 1)) : T(0), kMost = T(~kLeast);
+  return !(v > static_cast<double>(kLeast)) ? kLeast : v >= static_cast<double>(kMost) ? kMost : static_cast<T>(v);
 }
 
 // c is a bound: NaN stays NaN, which min and max of the instruction set would not promise.

@@ -1,4 +1,4 @@
-// fmod, remainder and floor_divide for numbers, integers and vectors.
+// fmod, remainder, floor_divide, hypot and nextafter for numbers, integers and vectors.
 // The one idea: integers never trap: a divisor of 0 gives 0 (the operator raises before), and -1 negates, since the
 // machine's division of the least integer by -1 does. Next: special.h.
 #pragma once
@@ -33,9 +33,9 @@ struct FmodShort {
 };
 template <F32 T>
 LM_FN T fmod(T a, T b) {
-  const auto far = !(abs(a / b) < T(268435456.f)) & isfinite(a) & (b != T(0));
+  const auto fast = (abs(a / b) < T(268435456.f)) | (b == T(0)) | (abs(a) == inf<T>());
   const T y = in_double(FmodShort(), a, b);
-  if (!any(far)) return y;
+  if (!any(!fast)) return y;
   return map([](float v, float w) LM_INLINE { return fmod_number(v, w); }, a, b);
 }
 #endif
@@ -70,5 +70,34 @@ LM_FN T floor_divide(T a, T b) {
   if (b == T(-1)) return static_cast<T>(T(0) - a);
   return static_cast<T>(a / b - (a % b != 0 && (a < T(0)) != (b < T(0))));
 }
+
+// sqrt(a^2 + b^2): the squares of floats neither overflow in double nor lose a bit.
+#if LM_CUDA
+LM_FN float hypot(float a, float b) { return ::hypotf(a, b); }
+LM_FN double hypot(double a, double b) { return ::hypot(a, b); }
+LM_FN float nextafter(float a, float b) { return ::nextafterf(a, b); }
+LM_FN double nextafter(double a, double b) { return ::nextafter(a, b); }
+#else
+template <F64 T>
+LM_FN T hypot(T a, T b) {
+  return map([](double v, double w) LM_INLINE { return ::hypot(v, w); }, a, b);
+}
+struct SquareRootOfSquares {
+  template <class D>
+  LM_FN D operator()(D a, D b) const {
+    return sqrt(a * a + b * b);
+  }
+};
+template <F32 T>
+LM_FN T hypot(T a, T b) {
+  return select(isinf(a) | isinf(b), inf<T>(), in_double(SquareRootOfSquares(), a, b));
+}
+LM_FN float nextafter_number(float a, float b) { return ::nextafterf(a, b); }
+LM_FN double nextafter_number(double a, double b) { return ::nextafter(a, b); }
+template <Real T>
+LM_FN T nextafter(T a, T b) {
+  return map([](auto v, auto w) LM_INLINE { return nextafter_number(v, w); }, a, b);
+}
+#endif
 
 }  // namespace lamina::math

@@ -1,4 +1,4 @@
-// erf, erfc, erfinv, lgamma, digamma, polygamma, sinc helpers: the functions of statistics.
+// erf, erfc, erfinv, lgamma, digamma, polygamma: the functions of statistics.
 // The one idea: erf and erfc are float polynomials around one exp; the rarer ones are computed in double per lane, from
 // the C library where it has them and from asymptotic series where it has not. Next: unary.h.
 #pragma once
@@ -115,7 +115,7 @@ LM_PER_LANE(digamma)
 LM_PER_LANE(erfinv)
 #undef LM_PER_LANE
 template <Real T>
-LM_FN T polygamma(double n, T x) {
+LM_FN T polygamma(T x, double n) {
   return map([n](auto v) LM_INLINE { return static_cast<decltype(v)>(polygamma_number(n, v)); }, x);
 }
 
