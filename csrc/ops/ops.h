@@ -15,6 +15,9 @@ namespace lamina {
 struct Operand : Tensor {
   Operand(const Tensor& x) : Tensor(x) {}
 };
+// Several results: a named tuple in Python.
+using TensorPair = std::array<Tensor, 2>;
+using TensorTriple = std::array<Tensor, 3>;
 struct Sizes : Shape {
   Sizes(const Shape& shape) : Shape(shape) {}
 };

@@ -1,0 +1,233 @@
+// The loops behind indexing. See index.h.
+#include "cpu/index.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/pool.h"
+#include "cpu/kernel.h"
+
+namespace lamina {
+namespace {
+
+constexpr int64_t kGrain = 16384;  // elements in a chunk
+
+void check_cpu(Stream stream, const char* name) {
+  if (!stream.device.is_cpu()) cpu::throw_no_cuda(name);
+}
+
+// Calls f(offset in x, position) for each element of the loops, row-major.
+template <class F>
+void each(const Loops& loops, F f) {
+  if (loops.n <= 1) {
+    const int64_t stride = loops.n ? loops.stride[0] : 0;
+    for (int64_t i = 0; i < loops.total; ++i) f(i * stride, i);
+    return;
+  }
+  int64_t at[16] = {}, offset = 0;
+  for (int64_t i = 0; i < loops.total; ++i) {
+    f(offset, i);
+    for (int d = loops.n - 1; d >= 0; --d) {
+      offset += loops.stride[d];
+      if (++at[d] < loops.size[d]) break;
+      offset -= at[d] * loops.stride[d];
+      at[d] = 0;
+    }
+  }
+}
+
+template <PutMode kMode, class T>
+void join(T& to, T value) {
+  using C = std::conditional_t<std::is_same_v<T, f16> || std::is_same_v<T, bf16>, float, T>;
+  const C a = C(to), b = C(value);
+  if constexpr (kMode == PutMode::Assign)
+    to = value;
+  else if constexpr (kMode == PutMode::Add)
+    to = T(C(a + b));
+  else if constexpr (kMode == PutMode::Mul)
+    to = T(C(a * b));
+  else if constexpr (kMode == PutMode::Min)
+    to = b < a || b != b ? value : to;
+  else
+    to = b > a || b != b ? value : to;
+}
+
+template <class F>
+void with_mode(PutMode mode, F f) {
+  switch (mode) {
+    case PutMode::Assign:
+      return f.template operator()<PutMode::Assign>();
+    case PutMode::Add:
+      return f.template operator()<PutMode::Add>();
+    case PutMode::Mul:
+      return f.template operator()<PutMode::Mul>();
+    case PutMode::Min:
+      return f.template operator()<PutMode::Min>();
+    case PutMode::Max:
+      return f.template operator()<PutMode::Max>();
+  }
+}
+
+// Only the width matters when elements are moved.
+template <class F>
+void by_width(DType dtype, F f) {
+  switch (item_size(dtype)) {
+    case 1:
+      return f.template operator()<uint8_t>();
+    case 2:
+      return f.template operator()<uint16_t>();
+    case 4:
+      return f.template operator()<uint32_t>();
+    default:
+      return f.template operator()<uint64_t>();
+  }
+}
+template <PutMode kMode, class F>
+void by_type(DType dtype, F f) {
+  if constexpr (kMode == PutMode::Assign)
+    by_width(dtype, f);
+  else
+    dispatch_all(dtype, f);
+}
+
+// Splits [0, n) into ranges that hold about kGrain elements of `each_size`, and runs f(begin, end) on them.
+template <class F>
+void over_ranges(int64_t n, int64_t each_size, F f) {
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, each_size));
+  parallel_for(chunk_count(n, grain), [&](int64_t chunk) { f(chunk * grain, std::min(n, (chunk + 1) * grain)); });
+}
+
+template <class T>
+void take_rows(const SliceJob& job, int64_t begin, int64_t end) {
+  const T* x = static_cast<const T*>(job.x);
+  T* out = static_cast<T*>(job.values) + begin * job.inner.total;
+  const int64_t n = job.inner.total;
+  const bool run = n == 1 || (job.inner.n == 1 && job.inner.stride[0] == 1);
+  int64_t outer = begin / job.count, k = begin % job.count;
+  for (int64_t row = begin; row < end; ++outer, k = 0) {
+    const T* base = x + job.outer.offset(outer);
+    const int64_t stop = std::min(job.count, k + end - row);
+    row += stop - k;
+    if (n == 1) {
+      for (; k < stop; ++k) *out++ = base[job.offsets[k] * job.scale];
+    } else if (run) {
+      for (; k < stop; ++k, out += n) std::memcpy(out, base + job.offsets[k] * job.scale, size_t(n) * sizeof(T));
+    } else {
+      for (; k < stop; ++k, out += n) {
+        const T* from = base + job.offsets[k] * job.scale;
+        each(job.inner, [&](int64_t offset, int64_t i) { out[i] = from[offset]; });
+      }
+    }
+  }
+}
+
+// Inner elements [from, to) of one outer position, for every index in order.
+template <PutMode kMode, class T>
+void put_columns(const SliceJob& job, int64_t outer, int64_t from, int64_t to) {
+  T* base = static_cast<T*>(job.x) + job.outer.offset(outer);
+  const T* values = static_cast<const T*>(job.values);
+  const int64_t n = job.inner.total;
+  if (!job.one_value) values += outer * job.count * n;
+  for (int64_t k = 0; k < job.count; ++k) {
+    T* place = base + job.offsets[k] * job.scale;
+    const T* row = job.one_value ? values : values + k * n;
+    if (job.inner.n <= 1) {
+      const int64_t stride = job.inner.n ? job.inner.stride[0] : 0;
+      if (job.one_value)
+        for (int64_t i = from; i < to; ++i) join<kMode>(place[i * stride], *row);
+      else if (stride == 1)
+        for (int64_t i = from; i < to; ++i) join<kMode>(place[i], row[i]);
+      else
+        for (int64_t i = from; i < to; ++i) join<kMode>(place[i * stride], row[i]);
+    } else {
+      each(job.inner, [&](int64_t offset, int64_t i) { join<kMode>(place[offset], row[job.one_value ? 0 : i]); });
+    }
+  }
+}
+
+// Runs f(outer, from, to) over pieces that write to different places: outer positions, and parts of the inner loop.
+template <class Job, class F>
+void over_places(const Job& job, F f) {
+  const int64_t n = job.inner.total;
+  if (job.outer.total * job.count * n == 0) return;
+  const bool split = job.inner.n == 1 && job.count * n > kGrain;
+  const int64_t width = split ? std::max<int64_t>(64, kGrain / job.count) : n, pieces = chunk_count(n, width);
+  over_ranges(job.outer.total * pieces, job.count * std::min(width, n), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) f(i / pieces, i % pieces * width, std::min(n, (i % pieces + 1) * width));
+  });
+}
+
+template <class T, class F>
+void each_in_line(const LineJob& job, int64_t outer, int64_t from, int64_t to, F f) {
+  T* base = static_cast<T*>(job.x) + job.outer.offset(outer);
+  const int64_t n = job.inner.total;
+  const int64_t first = outer * job.count * n;
+  for (int64_t k = 0; k < job.count; ++k) {
+    const int64_t row = first + k * n;
+    if (job.inner.n <= 1) {
+      const int64_t stride = job.inner.n ? job.inner.stride[0] : 0;
+      for (int64_t i = from; i < to; ++i) f(base[job.index[row + i] * job.step + i * stride], row + i);
+    } else {
+      each(job.inner, [&](int64_t offset, int64_t i) { f(base[job.index[row + i] * job.step + offset], row + i); });
+    }
+  }
+}
+
+}  // namespace
+
+void kernel::take(Stream stream, const SliceJob& job) {
+  check_cpu(stream, "take");
+  const int64_t rows = job.outer.total * job.count;
+  if (rows * job.inner.total == 0) return;
+  by_width(job.dtype, [&]<class T>() {
+    over_ranges(rows, job.inner.total, [&](int64_t begin, int64_t end) { take_rows<T>(job, begin, end); });
+  });
+}
+
+void kernel::put(Stream stream, const SliceJob& job, PutMode mode) {
+  check_cpu(stream, "put");
+  with_mode(mode, [&]<PutMode kMode>() {
+    by_type<kMode>(job.dtype, [&]<class T>() {
+      over_places(job, [&](int64_t outer, int64_t from, int64_t to) { put_columns<kMode, T>(job, outer, from, to); });
+    });
+  });
+}
+
+void kernel::gather(Stream stream, const LineJob& job) {
+  check_cpu(stream, "gather");
+  by_width(job.dtype, [&]<class T>() {
+    T* out = static_cast<T*>(job.values);
+    over_places(job, [&](int64_t outer, int64_t from, int64_t to) {
+      each_in_line<T>(job, outer, from, to, [&](T& x, int64_t i) { out[i] = x; });
+    });
+  });
+}
+
+void kernel::scatter(Stream stream, const LineJob& job, PutMode mode) {
+  check_cpu(stream, "scatter");
+  with_mode(mode, [&]<PutMode kMode>() {
+    by_type<kMode>(job.dtype, [&]<class T>() {
+      const T* values = static_cast<const T*>(job.values);
+      over_places(job, [&](int64_t outer, int64_t from, int64_t to) {
+        each_in_line<T>(job, outer, from, to, [&](T& x, int64_t i) { join<kMode>(x, values[job.one_value ? 0 : i]); });
+      });
+    });
+  });
+}
+
+int64_t kernel::find_bad_index(Stream stream, const int64_t* index, int64_t n, int64_t low, int64_t high) {
+  check_cpu(stream, "index");
+  const uint64_t range = uint64_t(high - low);
+  constexpr int64_t kRun = 256;  // whole runs are tested without a branch per element
+  for (int64_t begin = 0; begin < n; begin += kRun) {
+    const int64_t end = std::min(n, begin + kRun);
+    bool bad = false;
+    for (int64_t i = begin; i < end; ++i) bad |= uint64_t(index[i] - low) >= range;
+    if (!bad) continue;
+    for (int64_t i = begin; i < end; ++i)
+      if (uint64_t(index[i] - low) >= range) return i;
+  }
+  return -1;
+}
+
+}  // namespace lamina

@@ -1,0 +1,47 @@
+// Moving elements by computed positions: take and put whole slices at offsets (indexing, index_select, embedding-like
+// gradients), gather and scatter element by element along a dimension. One build for every instruction set: these loops
+// wait for memory. The one idea: what meets at one place is added in the order of the index, one thread per place, so
+// that results do not depend on the number of threads. Indices are checked before (check_index).
+#pragma once
+#include "core/device.h"
+#include "core/dtype.h"
+#include "cpu/loops.h"
+
+namespace lamina {
+
+enum class PutMode : uint8_t { Assign, Add, Mul, Min, Max };
+
+// Elements x[outer][offsets[k] * scale][inner] against values[outer][k][inner] (row-major, or one value for all).
+struct SliceJob {
+  DType dtype;
+  void* x;
+  void* values;
+  const int64_t* offsets;
+  int64_t count;
+  int64_t scale;
+  bool one_value = false;
+  Loops outer, inner;
+};
+
+// Elements x[outer][index * step][inner] against values and index, both row-major of shape (outer, count, inner).
+struct LineJob {
+  DType dtype;
+  void* x;
+  void* values;
+  const int64_t* index;
+  int64_t count;
+  int64_t step;
+  bool one_value = false;
+  Loops outer, inner;
+};
+
+namespace kernel {
+void take(Stream stream, const SliceJob& job);               // values = x
+void put(Stream stream, const SliceJob& job, PutMode mode);  // x = values, x += values ...
+void gather(Stream stream, const LineJob& job);
+void scatter(Stream stream, const LineJob& job, PutMode mode);
+// First position whose index is not in [low, high), or -1.
+int64_t find_bad_index(Stream stream, const int64_t* index, int64_t n, int64_t low, int64_t high);
+}  // namespace kernel
+
+}  // namespace lamina

@@ -1,0 +1,206 @@
+// The loops of sorting. See sort.h.
+#include "cpu/sort.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "core/pool.h"
+#include "cpu/kernel.h"
+
+namespace lamina {
+namespace {
+
+constexpr int64_t kGrain = 16384;   // elements in a chunk
+constexpr int64_t kRadixRow = 512;  // rows at least this long are sorted by digits
+
+// An unsigned integer in the order of x: -0 equals 0, every NaN comes last.
+template <class T>
+auto ordered(T x) {
+  if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>) {
+    return ordered(float(x));
+  } else if constexpr (std::is_floating_point_v<T>) {
+    using U = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+    constexpr U kSign = U(1) << (8 * sizeof(T) - 1);
+    if (x != x) return ~U(0);
+    const U u = std::bit_cast<U>(T(x + T(0)));  // -0 + 0 = 0
+    return u & kSign ? U(~u) : U(u | kSign);
+  } else if constexpr (sizeof(T) == 8) {
+    return uint64_t(x) ^ (uint64_t(1) << 63);
+  } else {
+    return uint32_t(int64_t(x) - int64_t(std::numeric_limits<T>::min()));
+  }
+}
+
+// Key and position in one integer where both have 32 bits, else side by side.
+struct Narrow {
+  using Key = uint32_t;
+  uint64_t packed;
+  static Narrow make(uint32_t key, int64_t at) { return {uint64_t(key) << 32 | uint64_t(at)}; }
+  uint32_t key() const { return uint32_t(packed >> 32); }
+  int64_t at() const { return int64_t(packed & 0xffffffffu); }
+  bool operator<(const Narrow& o) const { return packed < o.packed; }
+};
+struct Broad {
+  using Key = uint64_t;
+  uint64_t bits;
+  int64_t position;
+  static Broad make(uint64_t key, int64_t at) { return {key, at}; }
+  uint64_t key() const { return bits; }
+  int64_t at() const { return position; }
+  bool operator<(const Broad& o) const { return bits != o.bits ? bits < o.bits : position < o.position; }
+};
+
+// By digits of eight bits, from the lowest; digits that all items share cost no pass. `other` is scratch of n items;
+// returns where the result is.
+template <class Item>
+Item* radix_sort(Item* items, Item* other, int64_t n) {
+  constexpr int kDigits = sizeof(typename Item::Key);
+  std::vector<int64_t> counts(kDigits * 256);
+  for (int64_t i = 0; i < n; ++i)
+    for (int d = 0; d < kDigits; ++d) ++counts[size_t(d * 256) + (items[i].key() >> (8 * d) & 255)];
+  for (int d = 0; d < kDigits; ++d) {
+    int64_t* count = counts.data() + d * 256;
+    if (count[items[0].key() >> (8 * d) & 255] == n) continue;
+    int64_t sum = 0;
+    for (int b = 0; b < 256; ++b) sum += std::exchange(count[b], sum);
+    for (int64_t i = 0; i < n; ++i) other[count[items[i].key() >> (8 * d) & 255]++] = items[i];
+    std::swap(items, other);
+  }
+  return items;
+}
+
+template <class T>
+using ItemOf = std::conditional_t<sizeof(ordered(T())) == 4, Narrow, Broad>;
+
+// Runs f(row, items, scratch) on every row, its items made from x.
+template <class T, class F>
+void over_rows(const SortJob& job, F f) {
+  using Item = ItemOf<T>;
+  const T* x = static_cast<const T*>(job.x);
+  const int64_t n = job.n, grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, n));
+  if (job.rows * n == 0) return;
+  LM_CHECK(sizeof(Item) == 16 || n <= int64_t(UINT32_MAX), ValueError, "sort: a row has ", n,
+           " elements; need fewer than ", UINT32_MAX);
+  parallel_for(chunk_count(job.rows, grain), [&](int64_t chunk) {
+    std::unique_ptr<Item[]> items(new Item[size_t(2 * n)]);
+    for (int64_t r = chunk * grain; r < std::min(job.rows, (chunk + 1) * grain); ++r) {
+      const T* row = x + r * n;
+      for (int64_t i = 0; i < n; ++i) {
+        const auto key = ordered(row[i]);
+        items[size_t(i)] = Item::make(job.descending ? decltype(key)(~key) : key, i);
+      }
+      f(r, items.get(), items.get() + n);
+    }
+  });
+}
+
+template <class F>
+void by_type(DType dtype, F f) {
+  dispatch_all(dtype,
+               [&]<class T>() { f.template operator()<std::conditional_t<std::is_same_v<T, bool>, uint8_t, T>>(); });
+}
+
+void check_cpu(Stream stream, const char* name) {
+  if (!stream.device.is_cpu()) cpu::throw_no_cuda(name);
+}
+
+}  // namespace
+
+void kernel::sort(Stream stream, const SortJob& job) {
+  check_cpu(stream, "sort");
+  by_type(job.dtype, [&]<class T>() {
+    over_rows<T>(job, [&](int64_t r, auto* items, auto* scratch) {
+      const int64_t n = job.n, k = job.k;
+      if (k * 16 <= n) {
+        std::partial_sort(items, items + k, items + n);
+      } else if (n >= kRadixRow) {
+        items = radix_sort(items, scratch, n);
+      } else {
+        if (k < n) std::nth_element(items, items + k, items + n);
+        std::sort(items, items + k);
+      }
+      const T* row = static_cast<const T*>(job.x) + r * n;
+      for (int64_t i = 0; i < k; ++i) {
+        static_cast<T*>(job.values)[r * k + i] = row[items[i].at()];
+        job.positions[r * k + i] = items[i].at();
+      }
+    });
+  });
+}
+
+void kernel::select_kth(Stream stream, const SortJob& job, int64_t k, bool nan_first) {
+  check_cpu(stream, "select_kth");
+  by_type(job.dtype, [&]<class T>() {
+    over_rows<T>(job, [&](int64_t r, auto* items, auto*) {
+      const T* row = static_cast<const T*>(job.x) + r * job.n;
+      int64_t at = -1;
+      if constexpr (std::is_floating_point_v<T> || std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
+        for (int64_t i = 0; nan_first && i < job.n && at < 0; ++i)
+          if (float(row[i]) != float(row[i])) at = i;
+      if (at < 0) {
+        std::nth_element(items, items + k, items + job.n);
+        at = items[k].at();
+      }
+      static_cast<T*>(job.values)[r] = row[at];
+      job.positions[r] = at;
+    });
+  });
+}
+
+void kernel::search_sorted(Stream stream, const SearchJob& job) {
+  check_cpu(stream, "search_sorted");
+  by_type(job.dtype, [&]<class T>() {
+    const int64_t total = job.rows * job.m;
+    parallel_for(chunk_count(total, 1024), [&](int64_t chunk) {
+      for (int64_t i = chunk * 1024; i < std::min(total, (chunk + 1) * 1024); ++i) {
+        const int64_t row = job.shared ? 0 : i / job.m;
+        const T* sorted = static_cast<const T*>(job.sorted) + row * job.n;
+        const int64_t* order = job.order ? job.order + row * job.n : nullptr;
+        const auto value = ordered(static_cast<const T*>(job.values)[i]);
+        int64_t low = 0, high = job.n;
+        while (low < high) {
+          const int64_t middle = (low + high) / 2;
+          const auto here = ordered(sorted[order ? order[middle] : middle]);
+          if (here < value || (job.right && here == value))
+            low = middle + 1;
+          else
+            high = middle;
+        }
+        job.positions[i] = low;
+      }
+    });
+  });
+}
+
+int64_t kernel::find_runs(Stream stream, DType dtype, const void* sorted, int64_t n, int64_t* starts) {
+  check_cpu(stream, "find_runs");
+  int64_t runs = 0;
+  by_type(dtype, [&]<class T>() {
+    const T* x = static_cast<const T*>(sorted);
+    for (int64_t i = 0; i < n; ++i) {
+      bool begins = i == 0;
+      if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
+        begins = begins || float(x[i]) != float(x[i - 1]);
+      else
+        begins = begins || x[i] != x[i - 1];
+      if (begins) starts[runs++] = i;
+    }
+  });
+  return runs;
+}
+
+void kernel::count_bins(Stream stream, const int64_t* x, int64_t n, const double* weights, double* weighted,
+                        int64_t* counts) {
+  check_cpu(stream, "count_bins");
+  for (int64_t i = 0; i < n; ++i) {
+    if (weights)
+      weighted[x[i]] += weights[i];
+    else
+      ++counts[x[i]];
+  }
+}
+
+}  // namespace lamina

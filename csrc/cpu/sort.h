@@ -1,0 +1,42 @@
+// Sorting, selecting and searching in rows. One build for every instruction set. The one idea: an element and its
+// position become one integer whose order is the wanted order (NaN last, ties by position), so that every sort is
+// stable and needs no comparison function; long rows are sorted by its digits.
+#pragma once
+#include "core/device.h"
+#include "core/dtype.h"
+
+namespace lamina {
+
+// The first k elements of each sorted row of n, with their positions; k = n sorts.
+struct SortJob {
+  DType dtype;
+  const void* x;
+  void* values;        // rows x k
+  int64_t* positions;  // rows x k
+  int64_t rows, n, k;
+  bool descending = false;
+};
+
+// Row r of `sorted` (n elements; one row for all where `shared`) is searched for m values.
+struct SearchJob {
+  DType dtype;
+  const void* sorted;
+  const void* values;
+  int64_t* positions;
+  const int64_t* order;  // null, or sorts `sorted`, where it is not sorted itself
+  int64_t rows, n, m;
+  bool shared, right;
+};
+
+namespace kernel {
+void sort(Stream stream, const SortJob& job);
+// The k-th smallest (from 0) of each row and its position; `nan_first`: the first NaN, where there is one.
+void select_kth(Stream stream, const SortJob& job, int64_t k, bool nan_first);
+void search_sorted(Stream stream, const SearchJob& job);
+// Of n sorted values: the first position of every run of equal ones. `starts` has room for n; returns how many.
+int64_t find_runs(Stream stream, DType dtype, const void* sorted, int64_t n, int64_t* starts);
+// counts[x[i]] += weights[i], or 1.
+void count_bins(Stream stream, const int64_t* x, int64_t n, const double* weights, double* weighted, int64_t* counts);
+}  // namespace kernel
+
+}  // namespace lamina

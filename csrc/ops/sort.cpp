@@ -1,0 +1,331 @@
+// sort, topk, median, unique, nonzero, searchsorted and friends. The one idea: everything runs on rows, so the
+// dimension is moved last first; the gradient of chosen values goes back to where they were found. Next: cpu/sort.h.
+#include <algorithm>
+
+#include "autograd/apply.h"
+#include "cpu/sort.h"
+#include "ops/index.h"
+#include "ops/reduce.h"
+
+namespace lamina {
+namespace {
+
+// The dimension last, row-major.
+Tensor as_rows(const Tensor& x, int dim) {
+  if (x.dim() == 0) return x;
+  Shape sizes = x.sizes(), strides = x.strides();
+  std::swap(sizes[dim], sizes[x.dim() - 1]);
+  std::swap(strides[dim], strides[x.dim() - 1]);
+  const Tensor view = x.with_layout(sizes, strides, x->offset);
+  if (view.is_contiguous()) return view;
+  Tensor rows = empty_tensor(sizes, x.dtype(), x.device());
+  copy_into(rows, view);
+  return rows;
+}
+// And back where it was.
+Tensor from_rows(const Tensor& rows, int dim) { return rows.dim() == 0 ? rows : as_rows(rows, dim); }
+
+// The first k of each row in order: sort (k = n) and topk.
+struct SortOp {
+  static constexpr const char* kName = "sort";
+  int dim;
+  int64_t k;
+  bool descending;
+  Shape sizes;  // of x
+
+  TensorPair forward(Ctx& ctx, const Tensor& x) const {
+    const Tensor rows = as_rows(x, dim);
+    const int64_t n = x.dim() ? rows.size(-1) : 1;
+    Shape kept = rows.sizes();
+    if (x.dim()) kept.back() = k;
+    Tensor values = empty_tensor(kept, x.dtype(), x.device()), at = empty_tensor(kept, DType::I64, x.device());
+    if (n > 0)
+      kernel::sort(stream_of(x.device()),
+                   {x.dtype(), rows.data(), values.data(), at.data<int64_t>(), rows.numel() / n, n, k, descending});
+    at = from_rows(at, dim);
+    ctx.save(at);
+    return {from_rows(values, dim), at};
+  }
+  Grads backward(Ctx& ctx, const Tensor* grads) const {
+    if (sizes.empty()) return {grads[0]};
+    return {scatter_add(full_tensor(sizes, 0, grads[0].dtype(), grads[0].device()), dim, ctx.saved(0), grads[0])};
+  }
+};
+
+// The k-th smallest along dim (median: of the middle, where NaN wins).
+struct KthOp {
+  static constexpr const char* kName = "kthvalue";
+  int dim;
+  int64_t k;
+  bool keepdim, nan_first;
+  Shape sizes;  // of x
+
+  TensorPair forward(Ctx& ctx, const Tensor& x) const {
+    const Tensor rows = as_rows(x, dim);
+    const int64_t n = x.dim() ? rows.size(-1) : 1;
+    Shape kept = rows.sizes(), out = x.sizes();
+    if (x.dim()) kept.back() = 1, out[dim] = 1;
+    Tensor values = empty_tensor(kept, x.dtype(), x.device()), at = empty_tensor(kept, DType::I64, x.device());
+    kernel::select_kth(stream_of(x.device()),
+                       {x.dtype(), rows.data(), values.data(), at.data<int64_t>(), rows.numel() / n, n, 1}, k,
+                       nan_first);
+    at = from_rows(at, dim);
+    values = from_rows(values, dim);
+    ctx.save(at);
+    if (keepdim || x.dim() == 0) return {values, at};
+    out.erase(dim);
+    auto squeezed = [&](const Tensor& t) { return from_storage(t->storage, out, row_major(out), t.dtype()); };
+    return {squeezed(values), squeezed(at)};
+  }
+  Grads backward(Ctx& ctx, const Tensor* grads) const {
+    if (sizes.empty()) return {grads[0]};
+    const Tensor grad = keepdim ? grads[0] : unsqueeze(grads[0], dim);
+    return {scatter_add(full_tensor(sizes, 0, grad.dtype(), grad.device()), dim, ctx.saved(0), grad)};
+  }
+};
+
+TensorPair kth(const Tensor& x, int64_t k, int dim, bool keepdim, bool nan_first) {
+  return apply(KthOp{dim, k, keepdim, nan_first, x.sizes()}, x);
+}
+
+int64_t extent(const Tensor& x, int dim) { return x.dim() ? x.size(dim) : 1; }
+
+}  // namespace
+
+TensorPair sort(const Tensor& input, int64_t dim, bool descending, bool) {
+  const int d = wrap_dim(dim, input.dim(), "sort");
+  return apply(SortOp{d, extent(input, d), descending, input.sizes()}, input);
+}
+Tensor argsort(const Tensor& input, int64_t dim, bool descending, bool stable) {
+  return sort(input, dim, descending, stable)[1];
+}
+Tensor msort(const Tensor& input) { return sort(input, 0, false, true)[0]; }
+
+TensorPair topk(const Tensor& input, int64_t k, int64_t dim, bool largest, bool) {
+  const int d = wrap_dim(dim, input.dim(), "topk");
+  LM_CHECK(0 <= k && k <= extent(input, d), ValueError, "topk: k is ", k, ", dimension ", d, " has size ",
+           extent(input, d), "; need 0 <= k <= size");
+  return apply(SortOp{d, k, largest, input.sizes()}, input);
+}
+
+TensorPair kthvalue(const Tensor& input, int64_t k, int64_t dim, bool keepdim) {
+  const int d = wrap_dim(dim, input.dim(), "kthvalue");
+  LM_CHECK(1 <= k && k <= extent(input, d), ValueError, "kthvalue: k is ", k, ", dimension ", d, " has size ",
+           extent(input, d), "; need 1 <= k <= size");
+  return kth(input, k - 1, d, keepdim, false);
+}
+
+Tensor median(const Tensor& input) {
+  LM_CHECK(input.numel() > 0, ValueError, "median: a tensor of shape ", input.sizes(),
+           " has 0 elements; need at least 1");
+  return kth(reshape(input, Shape{-1}), (input.numel() - 1) / 2, 0, false, true)[0];
+}
+TensorPair median(const Tensor& input, int64_t dim, bool keepdim) {
+  const int d = wrap_dim(dim, input.dim(), "median");
+  LM_CHECK(extent(input, d) > 0, ValueError, "median: dimension ", d, " of a tensor of shape ", input.sizes(),
+           " has 0 elements; need at least 1");
+  return kth(input, (extent(input, d) - 1) / 2, d, keepdim, true);
+}
+
+// Between the two sorted neighbours of q (n - 1).
+Tensor quantile(const Tensor& input, const Operand& q, std::optional<int64_t> dim, bool keepdim,
+                const std::string& interpolation) {
+  check_floating(input, "quantile");
+  LM_CHECK(q.dim() <= 1, ValueError, "quantile: q has shape ", q.sizes(), "; need a number or a 1-d tensor");
+  const Tensor fractions = reshape(cast(q, DType::F64), Shape{-1});
+  std::vector<double> levels;
+  for (int64_t i = 0; i < q.numel(); ++i) {
+    const double at = select(fractions, 0, i).item_double();
+    levels.push_back(at);
+    LM_CHECK(0 <= at && at <= 1, ValueError, "quantile: q is ", at, "; need 0 <= q <= 1");
+  }
+  const Tensor x = dim ? input : reshape(input, Shape{-1});
+  const int d = dim ? wrap_dim(*dim, x.dim(), "quantile") : 0;
+  LM_CHECK(extent(x, d) > 0, ValueError, "quantile: a tensor of shape ", input.sizes(),
+           " has 0 elements to choose from; need at least 1");
+  // Sorted with the dimension first: (n, ...)
+  const Tensor sorted = x.dim() ? movedim(sort(x, d, false, true)[0], Shape{d}, Shape{0}) : reshape(x, Shape{1});
+  const double last = double(extent(x, d) - 1);
+  TensorList parts;
+  for (const double level : levels) {
+    double at = level * last;
+    if (interpolation == "nearest")
+      at = std::nearbyint(at);
+    else if (interpolation == "lower")
+      at = std::floor(at);
+    else if (interpolation == "higher")
+      at = std::ceil(at);
+    else if (interpolation == "midpoint")
+      at = (std::floor(at) + std::ceil(at)) / 2;
+    else
+      LM_CHECK(interpolation == "linear", ValueError, "quantile: interpolation is '", interpolation,
+               "'; need 'linear', 'lower', 'higher', 'midpoint' or 'nearest'");
+    const double low = std::floor(at);
+    const Tensor a = select(sorted, 0, int64_t(low)), b = select(sorted, 0, int64_t(std::ceil(at)));
+    Tensor y = at == low ? add(a, mul(a, Tensor(0.0))) : add(a, mul(sub(b, a), Tensor(at - low)));
+    // A row with NaN has no quantiles: its NaNs are sorted to the end.
+    const Tensor end = select(sorted, 0, int64_t(last));
+    y = where(ne(end, end), end, y);
+    if (keepdim) y = dim ? unsqueeze(y, d) : reshape(y, Shape(input.dim(), 1));
+    parts.push_back(y);
+  }
+  return q.dim() ? stack(parts, 0) : parts[0];
+}
+
+// --- positions and counts: not differentiable ---
+Tensor flat_nonzero(const Tensor& x) {
+  Tensor mask = x;
+  if (x.dtype() != DType::Bool || !x.is_contiguous()) {
+    mask = empty_tensor(x.sizes(), DType::Bool, x.device());
+    copy_into(mask, x);
+  }
+  ReduceJob job;
+  job.kind = Reduce::CountNonzero;
+  const int64_t n = mask.numel(), count = reduced(job, mask, {(1u << mask.dim()) - 1, 0}, DType::I64).item_int();
+  Tensor out = empty_tensor({count}, DType::I64, x.device());
+  const bool* set = mask.data<bool>();
+  int64_t* at = out.data<int64_t>();
+  for (int64_t i = 0, found = 0; found < count && i < n; ++i)
+    if (set[i]) at[found++] = i;
+  return out;
+}
+
+// Column d of the result: the positions' index along dimension d.
+Tensor nonzero(const Tensor& input) {
+  const Tensor flat = flat_nonzero(input);
+  const int dims = input.dim();
+  Tensor out = empty_tensor({flat.numel(), dims}, DType::I64, input.device());
+  for (int64_t i = 0; i < flat.numel(); ++i) {
+    int64_t rest = flat.data<int64_t>()[i];
+    for (int d = dims - 1; d >= 0; --d) {
+      out.data<int64_t>()[i * dims + d] = rest % input.size(d);
+      rest /= input.size(d);
+    }
+  }
+  return out;
+}
+
+namespace {
+struct Runs {
+  Tensor sorted, order, starts;  // starts: where each run of equal values begins
+};
+Runs runs_of(const Tensor& input, bool sort_first) {
+  const Tensor flat = as_rows(input, input.dim() ? input.dim() - 1 : 0);
+  const int64_t n = input.numel();
+  Runs runs;
+  if (sort_first) {
+    runs.sorted = empty_tensor({n}, input.dtype(), input.device());
+    runs.order = empty_tensor({n}, DType::I64, input.device());
+    kernel::sort(stream_of(input.device()),
+                 {input.dtype(), flat.data(), runs.sorted.data(), runs.order.data<int64_t>(), 1, n, n});
+  } else {
+    runs.sorted = flat;
+  }
+  Tensor starts = empty_tensor({n}, DType::I64, input.device());
+  const int64_t count =
+      kernel::find_runs(stream_of(input.device()), input.dtype(), runs.sorted.data(), n, starts.data<int64_t>());
+  runs.starts = starts.with_layout({count}, {1}, 0);
+  return runs;
+}
+
+TensorTriple unique_triple(const Tensor& input, bool sort_first) {
+  NoGrad guard;
+  const Runs runs = runs_of(input, sort_first);
+  const int64_t n = input.numel(), count = runs.starts.numel();
+  Tensor values = empty_tensor({count}, input.dtype(), input.device());
+  Tensor inverse = empty_tensor(input.sizes(), DType::I64, input.device());
+  Tensor counts = empty_tensor({count}, DType::I64, input.device());
+  const Tensor flat = reshape(runs.sorted, Shape{-1});
+  copy_into(values, take_places(flat, {0, 1, {count}}, contiguous(runs.starts)));
+  const int64_t* start = runs.starts.data<int64_t>();
+  for (int64_t r = 0; r < count; ++r) {
+    const int64_t end = r + 1 < count ? start[r + 1] : n;
+    counts.data<int64_t>()[r] = end - start[r];
+    for (int64_t i = start[r]; i < end; ++i)
+      inverse.data<int64_t>()[runs.order.defined() ? runs.order.data<int64_t>()[i] : i] = r;
+  }
+  return {values, inverse, counts};
+}
+}  // namespace
+
+TensorTriple unique_all(const Tensor& input) { return unique_triple(input, true); }
+TensorTriple unique_consecutive_all(const Tensor& input) { return unique_triple(input, false); }
+
+Tensor searchsorted(const Tensor& sorted_sequence, const Operand& input, bool out_int32, bool right,
+                    const std::string& side, const OptTensor& sorter) {
+  LM_CHECK(side.empty() || side == "left" || side == "right", ValueError, "searchsorted: side is '", side,
+           "'; need 'left' or 'right'");
+  const Tensor& sequence = sorted_sequence;
+  LM_CHECK(sequence.dim() > 0, ValueError, "searchsorted: the sorted sequence is 0-d; need at least one dimension");
+  const bool shared = sequence.dim() == 1;
+  bool match = shared || sequence.dim() == input.dim();
+  for (int d = 0; match && !shared && d + 1 < sequence.dim(); ++d) match = sequence.size(d) == input.size(d);
+  LM_CHECK(match, ValueError, "searchsorted: the sorted sequence has shape ", sequence.sizes(), ", the values ",
+           input.sizes(), "; need equal sizes before the last dimension, or a 1-d sequence");
+  LM_CHECK(!sorter || sorter->sizes() == sequence.sizes(), ValueError, "searchsorted: the sorter has shape ",
+           sorter ? sorter->sizes() : Shape(), ", the sequence ", sequence.sizes(), "; need equal shapes");
+  const DType dtype = result_type({&sequence, &input});
+  auto laid_out = [&](const Tensor& x) {
+    Tensor y = empty_tensor(x.sizes(), dtype, x.device());
+    copy_into(y, x);
+    return y;
+  };
+  const Tensor rows = laid_out(sequence), values = laid_out(input);
+  const int64_t m = shared || input.dim() == 0 ? input.numel() : input.size(-1), n = sequence.size(-1);
+  Tensor out = empty_tensor(input.sizes(), DType::I64, input.device());
+  Tensor order;
+  if (sorter) order = checked_index(*sorter, n, false, sequence.dim() - 1, "searchsorted");
+  if (m > 0)
+    kernel::search_sorted(stream_of(input.device()), {dtype, rows.data(), values.data(), out.data<int64_t>(),
+                                                      sorter ? order.data<int64_t>() : nullptr, input.numel() / m, n, m,
+                                                      shared, right || side == "right"});
+  return out_int32 ? cast(out, DType::I32) : out;
+}
+Tensor bucketize(const Operand& input, const Tensor& boundaries, bool out_int32, bool right) {
+  LM_CHECK(boundaries.dim() == 1, ValueError, "bucketize: the boundaries have shape ", boundaries.sizes(),
+           "; need a 1-d tensor");
+  return searchsorted(boundaries, input, out_int32, right, "", std::nullopt);
+}
+
+Tensor bincount(const Tensor& input, const OptTensor& weights, int64_t minlength) {
+  LM_CHECK(input.dim() == 1 && is_integral(input.dtype()), ValueError, "bincount: got shape ", input.sizes(), " of ",
+           input.dtype(), "; need a 1-d tensor of integers");
+  LM_CHECK(minlength >= 0, ValueError, "bincount: minlength is ", minlength, "; need minlength >= 0");
+  LM_CHECK(!weights || weights->sizes() == input.sizes(), ValueError, "bincount: the weights have shape ",
+           weights ? weights->sizes() : Shape(), ", the input ", input.sizes(), "; need equal shapes");
+  const Tensor x = checked_index(input, INT64_MAX, false, 0, "bincount");
+  int64_t bins = minlength;
+  for (int64_t i = 0; i < x.numel(); ++i) bins = std::max(bins, x.data<int64_t>()[i] + 1);
+  const Stream stream = stream_of(input.device());
+  if (!weights) {
+    Tensor counts = full_tensor({bins}, 0, DType::I64, input.device());
+    kernel::count_bins(stream, x.data<int64_t>(), x.numel(), nullptr, nullptr, counts.data<int64_t>());
+    return counts;
+  }
+  Tensor w = empty_tensor(input.sizes(), DType::F64, input.device());
+  copy_into(w, *weights);
+  Tensor sums = full_tensor({bins}, 0.0, DType::F64, input.device());
+  kernel::count_bins(stream, x.data<int64_t>(), x.numel(), w.data<double>(), sums.data<double>(), nullptr);
+  return weights->dtype() == DType::F32 ? cast(sums, DType::F32) : sums;
+}
+
+Tensor histc(const Tensor& input, int64_t bins, double min, double max) {
+  check_floating(input, "histc");
+  LM_CHECK(bins > 0, ValueError, "histc: bins is ", bins, "; need bins > 0");
+  LM_CHECK(min <= max, ValueError, "histc: min is ", min, " and max is ", max, "; need min <= max");
+  Tensor x = empty_tensor(input.sizes(), DType::F64, input.device());
+  copy_into(x, input);
+  const double* begin = x.data<double>();
+  const double* end = begin + x.numel();
+  if (min == max && begin != end) min = *std::min_element(begin, end), max = *std::max_element(begin, end);
+  if (min == max) min -= 1, max += 1;
+  LM_CHECK(std::isfinite(min) && std::isfinite(max), ValueError, "histc: the range is ", min, " to ", max,
+           "; need finite bounds");
+  Tensor counts = full_tensor({bins}, 0.0, DType::F64, input.device());
+  for (const double* p = begin; p != end; ++p)
+    if (*p >= min && *p <= max)
+      counts.data<double>()[std::min(bins - 1, int64_t((*p - min) / (max - min) * double(bins)))] += 1;
+  return cast(counts, input.dtype());
+}
+
+}  // namespace lamina
