@@ -1,0 +1,149 @@
+// batch_norm. Statistics are taken before the door, outside the tape: the operator gets them as constants, and its
+// backward rule knows that in training they came from x. Next: group_norm.cpp.
+#include <cmath>
+
+#include "autograd/apply.h"
+#include "ops/channel_norm.h"
+#include "ops/ops.h"
+
+namespace lamina {
+namespace {
+
+Tensor view_channels(const Tensor& p, int dim) {  // (C) -> (1, C, 1, ...)
+  Shape sizes(dim, 1);
+  sizes[1] = p.size(0);
+  return reshape(p, Sizes(sizes));
+}
+Shape all_but_channels(int dim) {
+  Shape dims;
+  for (int i = 0; i < dim; ++i)
+    if (i != 1) dims.push_back(i);
+  return dims;
+}
+
+// mean, rstd (C): of this batch when training, else the running ones; constants for the tape either way.
+struct BatchNorm {
+  static constexpr const char* kName = "batch_norm";
+  bool training;
+  double eps;
+  bool has_weight, has_bias;
+
+  Tensor forward(Ctx& ctx, const Tensor& input, const OptTensor& weight, const OptTensor& bias, const Tensor& mean,
+                 const Tensor& rstd) const {
+    ctx.save(input);
+    ctx.save(mean);
+    ctx.save(rstd);
+    if (weight) ctx.save(*weight);
+    const Tensor x = channels_dense(input), scale = weight ? rstd * *weight : rstd;
+    const Channels l = channel_layout(x, false);
+    const Tensor shift = bias ? *bias : full_tensor({l.channels}, 0, x.dtype());
+    Tensor y = empty_as(x);
+    if (x.numel())
+      kernel::channel_affine(stream_of(x.device()), l, x.data(), mean.data(), scale.data(), shift.data(), y.data());
+    return y;
+  }
+
+  Grads backward(Ctx& ctx, const Tensor& grad) const {
+    const Tensor x = ctx.saved(0), mean = ctx.saved(1), rstd = ctx.saved(2);
+    const OptTensor weight = has_weight ? OptTensor(ctx.saved(3)) : std::nullopt;
+    return grad_enabled() ? differentiable(x, grad, weight, mean, rstd)
+                          : fused(ctx, channels_dense(x), grad, weight, mean, rstd);
+  }
+
+ private:
+  // grad_x = r w (g - [sum(g) + (x - m) r^2 sum(g (x - m))] / n), the bracket only in training.
+  Grads fused(Ctx& ctx, const Tensor& x, const Tensor& grad, const OptTensor& weight, const Tensor& mean,
+              const Tensor& rstd) const {
+    const Tensor g = in_order_of(grad, x);
+    const Channels l = channel_layout(x, false);
+    const Stream stream = stream_of(x.device());
+    const int64_t c = l.channels;
+    std::vector<double> sum_g(static_cast<size_t>(c)), sum_gx(sum_g.size());
+    if (training || (has_weight && ctx.needs(1)) || (has_bias && ctx.needs(2))) {
+      const Pieces pieces = channel_pieces(l, x, g, mean.data());
+      for (int64_t k = 0; k < l.batches * c; k += c)
+        for (int64_t i = 0; i < c; ++i) sum_g[i] += pieces.first[k + i], sum_gx[i] += pieces.second[k + i];
+    }
+    const Tensor coefficients = empty_tensor({3, c}, x.dtype()), grad_weight = empty_tensor({c}, x.dtype()),
+                 grad_bias = empty_tensor({c}, x.dtype()), grad_x = ctx.needs(0) ? empty_as(x) : Tensor();
+    return dispatch_float(x.dtype(), kName, [&]<class T>() -> Grads {
+      T *a = coefficients.data<T>(), *b = a + c, *d = b + c;
+      for (int64_t i = 0; i < c; ++i) {
+        const double r = double(rstd.data<T>()[i]), rw = r * (weight ? double(weight->data<T>()[i]) : 1);
+        const double n = training ? double(l.rows) : INFINITY;
+        a[i] = T(rw), b[i] = T(-rw * r * r * sum_gx[i] / n), d[i] = T(-rw * sum_g[i] / n);
+        grad_weight.data<T>()[i] = T(sum_gx[i] * r), grad_bias.data<T>()[i] = T(sum_g[i]);
+      }
+      if (grad_x.defined() && x.numel())
+        kernel::channel_grad(stream, l, x.data(), g.data(), mean.data(), a, b, d, grad_x.data());
+      return {grad_x, has_weight ? grad_weight : Tensor(), has_bias ? grad_bias : Tensor(), Tensor(), Tensor()};
+    });
+  }
+
+  Grads differentiable(const Tensor& x, const Tensor& grad, const OptTensor& weight, const Tensor& mean,
+                       const Tensor& rstd) const {
+    const Shape dims = all_but_channels(x.dim());
+    OptTensor w;
+    if (weight) w = view_channels(*weight, x.dim());
+    NormGradient g;
+    if (training) {
+      g = norm_gradient(x, grad, w, dims, eps, true);
+    } else {
+      const Tensor r = view_channels(rstd, x.dim());
+      g = {(w ? grad * *w : grad) * r, (x - view_channels(mean, x.dim())) * r};
+    }
+    const auto total = [&](const Tensor& t) { return sum(t, dims, false, std::nullopt); };
+    return {g.x, has_weight ? total(grad * g.h) : Tensor(), has_bias ? total(grad) : Tensor(), Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+// Ioffe, Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate shift", 2015.
+Tensor batch_norm(const Tensor& input, const OptTensor& running_mean, const OptTensor& running_var,
+                  const OptTensor& weight, const OptTensor& bias, bool training, double momentum, double eps) {
+  const char* name = BatchNorm::kName;
+  check_channels_input(input, name);
+  const int64_t c = input.size(1);
+  check_running(running_mean, c, name, "running_mean");
+  check_running(running_var, c, name, "running_var");
+  LM_CHECK(training || (running_mean && running_var), ValueError, name,
+           ": running_mean or running_var is None and training is False; need both, or training=True");
+  const DType type = compute_type(input.dtype());
+  const OptTensor w = norm_parameter(weight, {c}, type, name, "weight");
+  const OptTensor b = norm_parameter(bias, {c}, type, name, "bias");
+  const Tensor x = cast(input, type);
+
+  std::vector<double> mean(static_cast<size_t>(c)), var(mean.size());
+  if (training) {
+    NoGrad guard;
+    const Tensor values = channels_dense(x);
+    const Channels l = channel_layout(values, false);
+    LM_CHECK(l.rows > 1, ValueError, name, ": input has shape ", input.sizes(), ", ", l.rows,
+             " values per channel; need more than one to train");
+    const Pieces pieces = channel_pieces(l, values);
+    std::vector<Moments> total(mean.size());
+    for (int64_t k = 0; k < l.batches; ++k)
+      for (int64_t i = 0; i < c; ++i)
+        total[i].merge(double(piece_size(l, k)), pieces.first[k * c + i], pieces.second[k * c + i]);
+    std::vector<double> unbiased(mean.size());
+    for (int64_t i = 0; i < c; ++i) {
+      mean[i] = total[i].mean;
+      var[i] = total[i].m2 / total[i].count;
+      unbiased[i] = total[i].m2 / (total[i].count - 1);
+    }
+    update_running(running_mean, mean, momentum);
+    update_running(running_var, unbiased, momentum);
+  } else {
+    const Tensor m = contiguous(cast(running_mean->alias(), DType::F64)),
+                 v = contiguous(cast(running_var->alias(), DType::F64));
+    for (int64_t i = 0; i < c; ++i) mean[i] = m.data<double>()[i], var[i] = v.data<double>()[i];
+  }
+  const Tensor means = empty_tensor({c}, type), rstd = empty_tensor({c}, type);
+  dispatch_float(type, name, [&]<class T>() {
+    for (int64_t i = 0; i < c; ++i) means.data<T>()[i] = T(mean[i]), rstd.data<T>()[i] = T(1 / std::sqrt(var[i] + eps));
+  });
+  return cast(apply(BatchNorm{training, eps, bool(w), bool(b)}, x, w, b, means, rstd), input.dtype());
+}
+
+}  // namespace lamina

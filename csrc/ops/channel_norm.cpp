@@ -1,0 +1,77 @@
+#include "ops/channel_norm.h"
+
+#include <algorithm>
+
+#include "ops/ops.h"
+
+namespace lamina {
+namespace {
+
+// Row-major once the channels are moved to the end.
+bool is_channels_last(const Tensor& x) {
+  if (x.dim() < 3 || x.is_contiguous()) return false;
+  Shape sizes = x.sizes(), strides = x.strides();
+  sizes.erase(1), strides.erase(1);
+  sizes.push_back(x.size(1)), strides.push_back(x.stride(1));
+  return is_row_major(sizes, strides);
+}
+
+}  // namespace
+
+Tensor channels_dense(const Tensor& x) { return is_channels_last(x) ? x : contiguous(x); }
+Tensor empty_as(const Tensor& x) { return empty_strided_tensor(x.sizes(), x.strides(), x.dtype(), x.device()); }
+Tensor in_order_of(const Tensor& g, const Tensor& x) {
+  if (g.strides() == x.strides()) return g;
+  Tensor y = empty_as(x);
+  copy_into(y, g);
+  return y;
+}
+
+Channels channel_layout(const Tensor& x, bool per_batch) {
+  const int64_t n = x.size(0), c = x.size(1), inner = n && c ? x.numel() / (n * c) : 0;
+  Channels l{x.itemsize(), n, c, inner, n * inner, is_channels_last(x), per_batch ? c : 0};
+  if (per_batch || !(l.last || inner == 1)) return l;
+  l.last = true;
+  l.inner = std::max<int64_t>(1, 16384 / c);
+  l.batches = (l.rows + l.inner - 1) / l.inner;
+  return l;
+}
+int64_t piece_size(const Channels& l, int64_t batch) {
+  return l.last ? std::min(l.inner, l.rows - batch * l.inner) : l.inner;
+}
+
+Pieces channel_pieces(const Channels& l, const Tensor& x) {
+  Pieces p(l);
+  if (x.numel()) kernel::channel_moments(stream_of(x.device()), l, x.data(), p.first.data(), p.second.data());
+  return p;
+}
+Pieces channel_pieces(const Channels& l, const Tensor& x, const Tensor& grad, const void* mean) {
+  Pieces p(l);
+  if (x.numel())
+    kernel::channel_grad_sums(stream_of(x.device()), l, x.data(), grad.data(), mean, p.first.data(), p.second.data());
+  return p;
+}
+
+void check_channels_input(const Tensor& input, const char* op) {
+  LM_CHECK(input.is_floating(), TypeError, op, ": input is ", input.dtype(), "; need a floating-point tensor");
+  LM_CHECK(input.dim() >= 2, ValueError, op, ": input has shape ", input.sizes(), "; need (N, C, ...)");
+}
+
+void check_running(const OptTensor& running, int64_t channels, const char* op, const char* name) {
+  if (!running) return;
+  LM_CHECK(running->sizes() == Shape{channels}, ValueError, op, ": ", name, " has shape ", running->sizes(), "; need (",
+           channels, ",), one value a channel");
+  LM_CHECK(running->is_floating(), TypeError, op, ": ", name, " is ", running->dtype(), "; need floating point");
+  LM_CHECK(!running->requires_grad(), RuntimeError, op, ": ", name, " requires a gradient, but has none; detach it");
+}
+
+void update_running(const OptTensor& running, const std::vector<double>& values, double momentum) {
+  if (!running) return;
+  const Tensor fresh = copy_dense(cast(running->alias(), DType::F64));
+  double* p = fresh.data<double>();
+  for (size_t i = 0; i < values.size(); ++i) p[i] = momentum * values[i] + (1 - momentum) * p[i];
+  copy_into(*running, fresh);
+  running->bump_version();
+}
+
+}  // namespace lamina
