@@ -12,7 +12,7 @@ namespace lamina {
 // Contiguous conversion with C++ semantics: float to integer truncates, anything to bool is `!= 0`.
 LM_KERNEL(void, convert, (DType from, DType to, int64_t n, const void* src, void* dst))
 
-// dst[i * dst_stride] = src[i * src_stride] for elements of 1, 2, 4 or 8 bytes.
+// dst[i * dst_stride] = src[i * src_stride] for elements of 1, 2, 4 or 8 bytes; src_stride 0 fills.
 LM_KERNEL(void, copy_elements,
           (int64_t itemsize, int64_t n, const void* src, int64_t src_stride, void* dst, int64_t dst_stride))
 
@@ -35,6 +35,11 @@ inline void gather(int64_t itemsize, int64_t n, const void* src, int64_t stride,
 }
 inline void scatter(int64_t itemsize, int64_t n, const void* src, void* dst, int64_t stride) {
   kernel::copy_elements(Stream{}, itemsize, n, src, 1, dst, stride);
+}
+
+// dst[i * stride] = *value
+inline void fill(int64_t itemsize, int64_t n, const void* value, void* dst, int64_t stride = 1) {
+  kernel::copy_elements(Stream{}, itemsize, n, value, 0, dst, stride);
 }
 
 // dst[i...] += src[i...] one element after the other, so that elements of dst may be reached more than once.
