@@ -68,15 +68,40 @@ struct Clone {
   Grads backward(Ctx&, const Tensor& grad) const { return {grad}; }
 };
 
+// Strides of (N, C, ...) stored as (N, ..., C): what convolutions read fastest.
+Shape channels_last(const Shape& sizes) {
+  Shape inner = sizes, strides = sizes;
+  inner.erase(1);
+  inner.push_back(sizes[1]);
+  inner = row_major(inner);
+  strides[0] = inner[0];
+  strides[1] = 1;
+  for (int d = 2; d < sizes.size(); ++d) strides[d] = inner[d - 1];
+  return strides;
+}
+
 struct Contiguous {
   static constexpr const char* kName = "contiguous";
+  bool channels_last = false;
   Tensor forward(Ctx&, const Tensor& x) const {
-    Tensor out = empty_tensor(x.sizes(), x.dtype(), x.device());
+    Shape strides = channels_last ? lamina::channels_last(x.sizes()) : row_major(x.sizes());
+    Tensor out = empty_strided_tensor(x.sizes(), strides, x.dtype(), x.device());
     copy_into(out, x);
     return out;
   }
   Grads backward(Ctx&, const Tensor& grad) const { return {grad}; }
 };
+
+// PyTorch's names of memory orders. True: channels last.
+bool is_channels_last(const Tensor& x, const std::string& format, const char* op) {
+  if (format == "contiguous_format") return false;
+  int dims = format == "channels_last" ? 4 : format == "channels_last_3d" ? 5 : 0;
+  LM_CHECK(dims, ValueError, op, ": memory_format is '", format,
+           "'; need 'contiguous_format', 'channels_last', 'channels_last_3d' or, for clone, 'preserve_format'");
+  LM_CHECK(x.dim() == dims, ValueError, op, ": memory_format '", format, "' for a tensor of shape ", x.sizes(),
+           "; need ", dims, " dimensions");
+  return true;
+}
 
 struct Cast {
   static constexpr const char* kName = "to";
@@ -139,6 +164,24 @@ Tensor clone(const Tensor& input) { return apply(Clone{}, input); }
 Tensor contiguous(const Tensor& input) {
   if (input.is_contiguous()) return input;
   return apply(Contiguous{}, input);
+}
+
+// Sizes of 1 have strides that are never used, so they are left out of the comparison.
+static bool same_order(const Tensor& x, const Shape& strides) {
+  for (int d = 0; d < x.dim(); ++d)
+    if (x.size(d) != 1 && x.stride(d) != strides[d]) return false;
+  return true;
+}
+
+Tensor contiguous(const Tensor& input, const std::string& memory_format) {
+  if (!is_channels_last(input, memory_format, "contiguous")) return contiguous(input);
+  if (same_order(input, channels_last(input.sizes()))) return input;
+  return apply(Contiguous{true}, input);
+}
+
+Tensor clone(const Tensor& input, const std::string& memory_format) {
+  if (memory_format == "preserve_format") return clone(input);
+  return apply(Contiguous{is_channels_last(input, memory_format, "clone")}, input);
 }
 
 }  // namespace lamina

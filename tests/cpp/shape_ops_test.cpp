@@ -112,6 +112,24 @@ TEST(Views, BitsAsAnotherType) {
   expect_error<ValueError>([&] { view(transpose(x, 0, 1), DType::U8); }, {"stride 1"});
 }
 
+TEST(Copies, MemoryOrders) {
+  Tensor x = iota({2, 3, 4, 5});
+  Tensor last = contiguous(x, "channels_last");
+  EXPECT_EQ(last.strides(), (Shape{60, 1, 15, 3}));
+  EXPECT_EQ(values(last), values(x));
+  EXPECT_TRUE(contiguous(last, "channels_last").is(last));
+  EXPECT_EQ(clone(last).strides(), last.strides());
+  EXPECT_TRUE(clone(last, "contiguous_format").is_contiguous());
+  expect_error<ValueError>([&] { contiguous(iota({2, 3}), "channels_last"); }, {"(2, 3)", "4 dimensions"});
+  expect_error<ValueError>([&] { clone(x, "fortran"); }, {"fortran", "channels_last"});
+}
+
+TEST(Copies, OverlappingMemory) {
+  Tensor x = iota({6});
+  copy_into(slice(x, 0, 1, 6), slice(x, 0, 0, 5));
+  EXPECT_EQ(values(x), (V{0, 0, 1, 2, 3, 4}));
+}
+
 TEST(Join, CatAndStack) {
   Tensor a = iota({2, 2}), b = iota({1, 2}, DType::I64);
   EXPECT_EQ(values(cat({a, b}, 0)), (V{0, 1, 2, 3, 0, 1}));
