@@ -23,7 +23,7 @@ LM_FN T fmod(T a, T b) {
 template <class D>
 LM_FN D fmod_short(D a, D b) {
   const D x = abs(a), y = abs(b), r = x - trunc(x / y) * y;
-  return copysign(select(y == inf<D>(), x, select(r < D(0), r + y, r)), a);
+  return copysign(select((y == inf<D>()) & (x < y), x, select(r < D(0), r + y, r)), a);
 }
 struct FmodShort {
   template <class D>
@@ -40,8 +40,12 @@ LM_FN T fmod(T a, T b) {
 }
 #endif
 template <Integer T>
+LM_FN bool is_minus_one(T x) {
+  return T(-1) < T(0) && x == T(-1);  // 255 of uint8 is not
+}
+template <Integer T>
 LM_FN T fmod(T a, T b) {
-  return static_cast<T>(b == T(0) || b == T(-1) ? T(0) : a % b);
+  return static_cast<T>(b == T(0) || is_minus_one(b) ? T(0) : a % b);
 }
 
 // The sign of b, as Python's %.
@@ -67,7 +71,7 @@ LM_FN T floor_divide(T a, T b) {
 template <Integer T>
 LM_FN T floor_divide(T a, T b) {
   if (b == T(0)) return T(0);
-  if (b == T(-1)) return static_cast<T>(T(0) - a);
+  if (is_minus_one(b)) return static_cast<T>(T(0) - a);
   return static_cast<T>(a / b - (a % b != 0 && (a < T(0)) != (b < T(0))));
 }
 
