@@ -42,6 +42,22 @@ struct Quadrant {
     r = in_double(SubtractQuadrants(), x, q.k);
   }
 };
+// y with the lanes of large x replaced by fn(x). Out of line, in every file for itself, because it is rarely needed.
+template <float (*fn)(float)>
+[[gnu::noinline, gnu::cold]] static void replace_far(const float* x, float* y, int n) {
+  for (int i = 0; i < n; ++i)
+    if (__builtin_fabsf(x[i]) > kTrigMax) y[i] = fn(x[i]);
+}
+template <float (*fn)(float), F32 T>
+LM_FN T far_lanes(T x, T y) {
+  constexpr int kLanes = sizeof(T) / sizeof(float);
+  float from[kLanes], to[kLanes];
+  memcpy(from, &x, sizeof(T));
+  memcpy(to, &y, sizeof(T));
+  replace_far<fn>(from, to, kLanes);
+  memcpy(&y, to, sizeof(T));
+  return y;
+}
 // sin(r), cos(r) for |r| <= pi/4.
 template <F32 T>
 LM_FN T sin_poly(T r, T s) {
@@ -61,15 +77,13 @@ template <F32 T>
 LM_FN T sin(T x) {
   const Quadrant<T> q(x);
   const T y = select(x == T(0), x, sin_quadrant(q.r, q.n));
-  if (!any(abs(x) > T(kTrigMax))) return y;
-  return map([](float v, float w) LM_INLINE { return __builtin_fabsf(v) > kTrigMax ? ::sinf(v) : w; }, x, y);
+  return any(abs(x) > T(kTrigMax)) ? far_lanes<::sinf>(x, y) : y;
 }
 template <F32 T>
 LM_FN T cos(T x) {
   const Quadrant<T> q(x);
   const T y = sin_quadrant(q.r, q.n + IntOf<T>(1));
-  if (!any(abs(x) > T(kTrigMax))) return y;
-  return map([](float v, float w) LM_INLINE { return __builtin_fabsf(v) > kTrigMax ? ::cosf(v) : w; }, x, y);
+  return any(abs(x) > T(kTrigMax)) ? far_lanes<::cosf>(x, y) : y;
 }
 template <F32 T>
 LM_FN T tan(T x) {
@@ -80,8 +94,7 @@ LM_FN T tan(T x) {
                   (s * q.r) +
               q.r;
   const T y = select(x == T(0), x, select((q.n & IntOf<T>(1)) != IntOf<T>(0), T(-1) / t, t));
-  if (!any(abs(x) > T(kTrigMax))) return y;
-  return map([](float v, float w) LM_INLINE { return __builtin_fabsf(v) > kTrigMax ? ::tanf(v) : w; }, x, y);
+  return any(abs(x) > T(kTrigMax)) ? far_lanes<::tanf>(x, y) : y;
 }
 
 // asin(r) for 0 <= r <= 1/2, s = r^2.

@@ -6,6 +6,7 @@
 #include "math/scalar.h"
 
 #if !LM_CUDA
+#include <utility>
 
 // Internal to the translation unit: every instruction-set build sees its own value.
 #if defined(__AVX512F__)
@@ -141,20 +142,34 @@ LM_FN Vec<double, N> to_float(Vec<int64_t, N> x) {
   return Vec<double, N>(__builtin_convertvector(x.raw, typename Vec<double, N>::Raw));
 }
 
-// True when any lane is: fold 64-bit words, since a formula asks this once per register.
+// True when any lane is.
 template <class Int, int N>
 LM_FN bool any(Mask<Int, N> m) {
-  constexpr int kWords = N * sizeof(Int) / 8;
-  uint64_t w[kWords], all = 0;
-  memcpy(w, &m.raw, sizeof(m.raw));
-  for (int i = 0; i < kWords; ++i) all |= w[i];
-  return all != 0;
+#if defined(__AVX512F__) && !defined(__clang__)
+  if constexpr (sizeof(m) == 64) {
+    const auto lanes = reinterpret_cast<Raw<int32_t, 16>>(m.raw);
+    return __builtin_ia32_ptestmd512(lanes, lanes, -1) != 0;
+  } else
+#endif
+#if defined(__AVX__)
+      if constexpr (sizeof(m) == 32)
+    return __builtin_ia32_movmskps256(reinterpret_cast<Raw<float, 8>>(m.raw)) != 0;
+  else
+#endif
+  {
+    uint64_t words[N * sizeof(Int) / 8], all = 0;
+    memcpy(words, &m.raw, sizeof(m.raw));
+    for (uint64_t w : words) all |= w;
+    return all != 0;
+  }
 }
 
-// fn lane by lane: for rare arguments, and for functions that have no polynomial here.
+// fn lane by lane, for functions that have no polynomial here. A loop: fn is mostly a call, which 16 copies do not
+// speed up.
 template <class Fn, class T, int N, class... Ts>
 LM_FN Vec<T, N> map(Fn fn, Vec<T, N> x, Ts... more) {
   Vec<T, N> y = x;
+#pragma GCC unroll 1
   for (int i = 0; i < N; ++i) y.raw[i] = fn(x.raw[i], more.raw[i]...);
   return y;
 }
@@ -164,24 +179,30 @@ template <class Fn, class... Ts>
 LM_FN float in_double(Fn fn, float x, Ts... more) {
   return static_cast<float>(fn(static_cast<double>(x), static_cast<double>(more)...));
 }
+template <int... I>
+struct Halves {
+  static constexpr int n = sizeof...(I);
+  using D = Vec<double, n>;
+  template <class F>
+  LM_FN static D low(F x) {
+    return D(__builtin_convertvector(__builtin_shufflevector(x.raw, x.raw, I...), Raw<double, n>));
+  }
+  template <class F>
+  LM_FN static D high(F x) {
+    return D(__builtin_convertvector(__builtin_shufflevector(x.raw, x.raw, (n + I)...), Raw<double, n>));
+  }
+  LM_FN static Vec<float, 2 * n> join(D low, D high) {
+    return Vec<float, 2 * n>(__builtin_shufflevector(__builtin_convertvector(low.raw, Raw<float, n>),
+                                                     __builtin_convertvector(high.raw, Raw<float, n>), I...,
+                                                     (n + I)...));
+  }
+};
+template <int... I>
+Halves<I...> halves(std::integer_sequence<int, I...>);
 template <class Fn, int N, class... Ts>
 LM_FN Vec<float, N> in_double(Fn fn, Vec<float, N> x, Ts... more) {
-  using D = Vec<double, N / 2>;
-  struct Half {
-    LM_FN static D of(const Vec<float, N>& v, int from) {
-      Raw<float, N / 2> h;
-      memcpy(&h, reinterpret_cast<const char*>(&v.raw) + from * 4, sizeof(h));
-      return D(__builtin_convertvector(h, typename D::Raw));
-    }
-    LM_FN static void put(Vec<float, N>& v, int from, D d) {
-      const auto h = __builtin_convertvector(d.raw, Raw<float, N / 2>);
-      memcpy(reinterpret_cast<char*>(&v.raw) + from * 4, &h, sizeof(h));
-    }
-  };
-  Vec<float, N> y = x;
-  Half::put(y, 0, fn(Half::of(x, 0), Half::of(more, 0)...));
-  Half::put(y, N / 2, fn(Half::of(x, N / 2), Half::of(more, N / 2)...));
-  return y;
+  using H = decltype(halves(std::make_integer_sequence<int, N / 2>()));
+  return H::join(fn(H::low(x), H::low(more)...), fn(H::high(x), H::high(more)...));
 }
 
 }  // namespace lamina::math
