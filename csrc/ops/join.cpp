@@ -377,7 +377,7 @@ Tensor rot90(const Tensor& input, int64_t k, const std::optional<Shape>& plane) 
 TensorList meshgrid(const Tensors& tensors, const std::string& indexing) {
   LM_CHECK(indexing == "ij" || indexing == "xy", ValueError, "meshgrid: indexing is '", indexing,
            "'; need 'ij' or 'xy'");
-  LM_CHECK(!tensors.empty(), ValueError, "meshgrid: got no tensors; need at least one");
+  LM_CHECK(!tensors.empty(), TypeError, "meshgrid: got no tensors; need at least one");
   int n = int(tensors.size());
   bool swap = indexing == "xy" && n >= 2;
   Shape sizes;
@@ -396,7 +396,7 @@ TensorList meshgrid(const Tensors& tensors, const std::string& indexing) {
 }
 
 Tensor cartesian_prod(const Tensors& tensors) {
-  LM_CHECK(!tensors.empty(), ValueError, "cartesian_prod: got no tensors; need at least one");
+  LM_CHECK(!tensors.empty(), TypeError, "cartesian_prod: got no tensors; need at least one");
   for (const Tensor& x : tensors)
     LM_CHECK(x.dim() == 1, ValueError, "cartesian_prod: a tensor has shape ", x.sizes(), "; need 1 dimension");
   if (tensors.size() == 1) return tensors[0];

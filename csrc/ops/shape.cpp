@@ -253,6 +253,7 @@ Tensor expand_as(const Tensor& input, const Tensor& other) { return expand(input
 Tensor broadcast_to(const Tensor& input, const Sizes& size) { return expand(input, size); }
 
 TensorList broadcast_tensors(const Tensors& tensors) {
+  LM_CHECK(!tensors.empty(), TypeError, "broadcast_tensors: got no tensors; need at least one");
   TensorList out;
   Shape sizes;
   for (const Tensor& x : tensors) sizes = broadcast(sizes, x.sizes(), "broadcast_tensors");

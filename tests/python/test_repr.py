@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lamina
 import pytest
+from lamina._repr import printoptions
 
 
 def text(values, **kwargs):
@@ -63,9 +64,9 @@ def test_long_lines_wrap_and_long_tensors_are_summarized():
 
 
 def test_set_printoptions():
-    with lamina.printoptions(precision=2, sci_mode=False):
+    with printoptions(precision=2, sci_mode=False):
         assert text([1e-8, 1 / 3]) == "tensor([0.00, 0.33])"
-    with lamina.printoptions(threshold=3, edgeitems=1):
+    with printoptions(threshold=3, edgeitems=1):
         assert text([1, 2, 3, 4]) == "tensor([1,  ..., 4])"
     assert text([1 / 3]) == "tensor([0.3333])"
     with pytest.raises(ValueError, match=r"'tiny'.*'short'"):

@@ -1,0 +1,114 @@
+"""Random rows of the table: the seed decides everything, threads nothing; ranges and errors."""
+
+from __future__ import annotations
+
+import lamina
+import pytest
+from table import ROWS, cases, flatten, row_id
+
+DRAWN = [r for r in ROWS if r["random"] and "empty" not in r["name"]]
+each = pytest.mark.parametrize("row", DRAWN, ids=row_id)
+HALVES = [lamina.float16, lamina.bfloat16]
+
+
+def draw(case, seed, **kwargs):
+    lamina.manual_seed(seed)
+    return [x.tolist() for x in flatten(case.call(**kwargs))]
+
+
+@each
+def test_seed_decides(row):
+    differs = False
+    for case in cases(row):
+        first = draw(case, 1)
+        assert draw(case, 1) == first
+        differs |= any(draw(case, seed) != first for seed in range(2, 7))
+    assert differs
+
+
+@each
+def test_generator_is_its_own_stream(row):
+    if "generator" not in row["signature"]:
+        pytest.skip("draws from the default generator only")
+    case = cases(row)[0]
+    g = lamina.Generator()
+
+    def drawn():
+        case.kwargs["generator"] = g.manual_seed(7)
+        return [x.tolist() for x in flatten(case.call())]
+
+    first = drawn()
+    lamina.manual_seed(99)
+    assert drawn() == first
+
+
+@pytest.mark.parametrize("dtype", [*HALVES, lamina.float32, lamina.float64], ids=str)
+def test_uniform_stays_below_its_end(dtype):
+    lamina.manual_seed(0)
+    for low, high in ((0.0, 1.0), (1.0, 2.0), (-3.0, -2.0)):
+        x = lamina.empty(50_000, dtype=dtype).uniform_(low, high)
+        assert x.dtype == dtype
+        assert x.min().item() >= low and x.max().item() < high
+
+
+def test_threads_do_not_matter():
+    before = lamina.get_num_threads()
+    results = []
+    try:
+        for n in (1, 2, 5):
+            lamina.set_num_threads(n)
+            lamina.manual_seed(4)
+            x = lamina.randn(100_003)
+            y = lamina.empty(100_003).exponential_()
+            p = lamina.randperm(5000)
+            results.append((x.tolist(), y.tolist(), p.tolist(), lamina.randint(0, 1 << 40, (4097,)).tolist()))
+    finally:
+        lamina.set_num_threads(before)
+    assert results[0] == results[1] == results[2]
+
+
+def test_fills_follow_memory_and_the_tape():
+    x = lamina.zeros(4, 6)
+    x.t()[::2].normal_()
+    assert (x[:, ::2] != 0).all().item() and (x[:, 1::2] == 0).all().item()
+    leaf = lamina.zeros(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="uniform_"):
+        leaf.uniform_()
+    with lamina.no_grad():
+        assert leaf.uniform_() is leaf
+    y = leaf * 2
+    saved = (y * y).sum()
+    y.normal_()
+    with pytest.raises(RuntimeError, match="in place"):
+        saved.backward()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: lamina.randint(3, 3, (2,)), "low is 3, high is 3"),
+        (lambda: lamina.randint(0, 300, (2,), dtype=lamina.uint8), "300.*uint8"),
+        (lambda: lamina.randperm(-1), "n is -1"),
+        (lambda: lamina.bernoulli(lamina.tensor([0.5, 1.5])), "1.5"),
+        (lambda: lamina.zeros(2).bernoulli_(-0.5), "-0.5"),
+        (lambda: lamina.multinomial(lamina.tensor([1.0, -1.0]), 1), "probability 1 of row 0 is -1"),
+        (lambda: lamina.multinomial(lamina.zeros(3), 1), "add up to 0"),
+        (lambda: lamina.multinomial(lamina.ones(3), 4), "num_samples is 4.*3 categories"),
+        (lambda: lamina.normal(0.0, 1.0), "size"),
+        (lambda: lamina.normal(lamina.zeros(2), lamina.tensor([1.0, -1.0])), "std is -1"),
+        (lambda: lamina.zeros(2).uniform_(1, 0), "from is 1, to is 0"),
+        (lambda: lamina.zeros(2).exponential_(0), "lambd is 0"),
+        (lambda: lamina.zeros(2).geometric_(1.5), "p is 1.5"),
+        (lambda: lamina.zeros(2).cauchy_(0, -1), "sigma is -1"),
+        (lambda: lamina.zeros(2).random_(5, 5), "low is 5, high is 5"),
+    ],
+)
+def test_errors_name_the_value(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_integers_cannot_be_drawn_from_a_density():
+    for name in ("uniform_", "normal_", "exponential_", "cauchy_"):
+        with pytest.raises(TypeError, match="int64"):
+            getattr(lamina.zeros(2, dtype=lamina.int64), name)()
