@@ -161,6 +161,26 @@ def test_embedding():
     compare("embedding", classes(40, hi=3), normal(3, 5), padding_idx=-1)
 
 
+@pytest.mark.parametrize("length, keys", [(5, 7), (130, 200), (64, 64)])
+@pytest.mark.parametrize("inside", [False, True])
+def test_attention(length, keys, inside):
+    def heads(n, width):  # (B, H, n, width), with memory (B, n, H, width) when inside
+        x = normal(2, n, 4, width) if inside else normal(2, 4, n, width)
+        return np.swapaxes(x, 1, 2) if inside else x
+
+    q, k, v = heads(length, 8), heads(keys, 8), heads(keys, 6)
+    name = "scaled_dot_product_attention"
+    compare(name, q, k, v)
+    compare(name, q, k, v, is_causal=True, scale=0.5)
+    mask = rng.integers(0, 2, (length, keys)).astype(bool)
+    mask[:, 0] = True
+    compare(name, q, k, v, attn_mask=mask)
+    compare(name, q, k, v, attn_mask=fixed(normal(2, 1, length, keys)))
+    compare(name, q, k, v, attn_mask=normal(1, 4, 1, keys))
+    compare(name, q, k[:, :2], v[:, :2], enable_gqa=True)
+    compare(name, q[0], k[0], v[0])
+
+
 @pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 1.0])
 def test_dropout(p):
     lamina.manual_seed(0)

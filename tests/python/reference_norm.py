@@ -53,6 +53,17 @@ def group_norm(x, groups, weight=None, bias=None, eps=1e-5):
     return _affine(h, _per_channel(weight, x), _per_channel(bias, x))
 
 
+def attention(query, key, value, attn_mask=None, is_causal=False, scale=None):
+    if key.ndim > 2 and key.shape[-3] != query.shape[-3]:
+        key, value = (np.repeat(x, query.shape[-3] // x.shape[-3], axis=-3) for x in (key, value))
+    scores = query @ np.swapaxes(key, -1, -2) * (query.shape[-1] ** -0.5 if scale is None else scale)
+    if attn_mask is not None:
+        scores = scores + (np.where(attn_mask, 0, -np.inf) if attn_mask.dtype == bool else attn_mask)
+    if is_causal:
+        scores = np.where(np.tril(np.ones(scores.shape[-2:], bool)), scores, -np.inf)
+    return softmax(scores, -1) @ value
+
+
 def reduce(losses, reduction):
     return {"none": lambda x: x, "mean": np.mean, "sum": np.sum}[reduction](losses)
 

@@ -65,6 +65,17 @@ WRONG = [
     (lambda: lamina.embedding(half, x34), TypeError, ["float32", "integer"]),
     (lambda: lamina.embedding(ids, lamina.ones(3)), ValueError, ["(3,)", "embedding_dim"]),
     (lambda: lamina.embedding(ids, x34, 3), IndexError, ["padding_idx is 3", "3 rows"]),
+    (lambda: lamina.scaled_dot_product_attention(x34, x23, x23), ValueError, ["(3, 4)", "(2, 3)"]),
+    (lambda: lamina.scaled_dot_product_attention(x34, x34, normal(2, 4)), ValueError, ["(3, 4)", "(2, 4)"]),
+    (lambda: lamina.scaled_dot_product_attention(x34, x34, x34.double()), TypeError, ["float32", "float64"]),
+    (lambda: lamina.scaled_dot_product_attention(x34, x34, x34, x34), ValueError, ["(3, 4)", "(3, 3)"]),
+    (lambda: lamina.scaled_dot_product_attention(x34, x34, x34, ids), TypeError, ["attn_mask", "int64"]),
+    (lambda: lamina.scaled_dot_product_attention(x34, x34, x34, None, 2.0), ValueError, ["dropout_p", "2"]),
+    (
+        lambda: lamina.scaled_dot_product_attention(x34, x34, x34, lamina.ones(3, 3), 0.0, True),
+        ValueError,
+        ["is_causal"],
+    ),
     (lambda: lamina.one_hot(ids, 2), IndexError, ["index 2", "< 2"]),
     (lambda: lamina.one_hot(half), TypeError, ["one_hot", "float32"]),
     (lambda: lamina.one_hot(ids, 0), ValueError, ["num_classes is 0"]),
@@ -111,6 +122,15 @@ def test_gradients_in_both_memory_orders(make):
     ):
         assert gradcheck(function, [x, w, b])
         assert gradgradcheck(function, [x, w, b])
+
+
+def test_attention_row_that_sees_nothing():
+    q, k, v = (normal(1, 1, 3, 4, dtype=f64).requires_grad_() for _ in range(3))
+    mask = lamina.tensor([[True, False, True], [False, False, False], [True, True, True]])
+    y = lamina.scaled_dot_product_attention(q, k, v, mask)
+    y.sum().backward()
+    assert y[0, 0, 1].tolist() == [0, 0, 0, 0] and q.grad[0, 0, 1].tolist() == [0, 0, 0, 0]
+    assert np.isfinite(k.grad.numpy()).all() and np.isfinite(v.grad.numpy()).all()
 
 
 def test_padding_row_has_no_gradient_of_any_order():

@@ -1,55 +1,22 @@
 // Softmax: three passes over a row that stays in L1 (maximum; exponentials and their sum; scale), or over a strip of
-// columns when the reduced dimension is not the last one. Subtracting the maximum keeps every exponent <= 0, which lets
-// `exp_below_zero` skip the overflow half of math::exp. Cross-entropy never stores the probabilities.
+// columns when the reduced dimension is not the last one. Cross-entropy never stores the probabilities.
 #include "cpu/softmax.h"
 
-#include "cpu/lanes.h"
+#include "cpu/softmax_rows.h"
 
 namespace lamina::cpu::LM_ISA {
 namespace {
-
-using math::Lane;
-
-// e^x for x <= 0; zero where the result would be denormal, which is below the rounding of any sum with e^0 in it.
-LM_FN Simd<float> exp_below_zero(Simd<float> x) {
-  using V = Simd<float>;
-  x = math::at_least(x, -88.f);  // exponent -127: the bits of zero
-  const math::Nearest<V> e(x * V(1.44269504f));
-  const V r = (x - e.k * V(math::kLn2Hi)) - e.k * V(math::kLn2Lo);
-  return math::exp_poly(r) * math::from_bits((e.n + math::IntOf<V>(127)) << 23);
-}
-LM_FN Simd<double> exp_below_zero(Simd<double> x) { return math::exp(x); }
-
-template <class T>
-LM_FN T row_max(const T* x, int64_t n) {
-  Maxima<T> top;
-  lanes<T>(n, [&](auto at, int k) LM_INLINE { top.take(k, at.keep(at.load(x), -math::inf<T>())); });
-  return top.total();
-}
-template <class T>
-LM_FN T row_exp_sum(const T* x, int64_t n, T top) {
-  Sums<T> sum;
-  lanes<T>(n, [&](auto at, int k) LM_INLINE { sum[k] += at.keep(exp_below_zero(at.load(x) - Simd<T>(top)), T(0)); });
-  return sum.total();
-}
 
 template <class T>
 LM_FN void softmax_row(const T* x, T* y, int64_t n, bool log) {
   const T top = row_max(x, n);
   if (log) {
-    const T lse = math::log(row_exp_sum(x, n, top));
+    const T lse = math::log(row_exp<T>(x, nullptr, n, top));
     // Two subtractions: top + lse would round away the digits of lse next to a large maximum.
     lanes<T>(n, [&](auto at, int) LM_INLINE { at.store(y, (at.load(x) - Simd<T>(top)) - Simd<T>(lse)); });
     return;
   }
-  Sums<T> sum;
-  lanes<T>(n, [&](auto at, int k) LM_INLINE {
-    const auto e = exp_below_zero(at.load(x) - Simd<T>(top));
-    at.store(y, e);
-    sum[k] += at.keep(e, T(0));
-  });
-  const T scale = T(1) / sum.total();
-  lanes<T>(n, [&](auto at, int) LM_INLINE { at.store(y, at.load(y) * Simd<T>(scale)); });
+  row_scale(y, n, T(1) / row_exp(x, y, n, top));
 }
 
 // Over the rows under one register: runs of 32, so that no sum takes n roundings.
@@ -165,12 +132,6 @@ void softmax_backward(int64_t item, const void* y, const void* grad_y, void* gra
 namespace {
 
 template <class T>
-LM_FN T row_dot(const T* a, const T* b, int64_t n) {
-  Sums<T> sum;
-  lanes<T>(n, [&](auto at, int k) LM_INLINE { sum[k] += at.load(a) * at.load(b); });
-  return sum.total();
-}
-template <class T>
 LM_FN T row_sum(const T* a, int64_t n) {
   Sums<T> sum;
   lanes<T>(n, [&](auto at, int k) LM_INLINE { sum[k] += at.load(a); });
@@ -187,7 +148,7 @@ void cross_entropy_forward(const CrossEntropy& op, void* loss) {
     const T each = T(op.smooth / static_cast<double>(n)), total = w ? row_sum(w, n) : T(n);
     row_chunks(op.rows, n, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
-        const T *x = all + i * n, top = row_max(x, n), rest = math::log(row_exp_sum(x, n, top));
+        const T *x = all + i * n, top = row_max(x, n), rest = math::log(row_exp<T>(x, nullptr, n, top));
         lse[i] = top + rest;
         const int64_t t = op.target[i];
         if (t == op.ignore) {

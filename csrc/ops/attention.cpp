@@ -1,0 +1,262 @@
+// scaled_dot_product_attention. Never stores the (L, S) scores: a tile of query rows is multiplied, turned into
+// probabilities and used while it is in cache; backward computes the tile again from one number a row, the log of its
+// sum of exponentials. Dao et al., "FlashAttention: fast and memory-efficient exact attention with IO-awareness", 2022.
+// The same in differentiable operators serves masks that need a gradient, dropout and second derivatives.
+#include <cmath>
+#include <limits>
+
+#include "autograd/apply.h"
+#include "core/pool.h"
+#include "cpu/attention.h"
+#include "cpu/gemm.h"
+#include "cpu/scratch.h"
+#include "ops/ops.h"
+
+namespace lamina {
+namespace {
+
+constexpr int64_t kTileRows = 64;  // of the query: with S = 1024 keys, 256 KiB of scores
+
+// The elements of batch b and head h; rows row_step apart, the last dimension contiguous.
+struct Heads {
+  char* data;
+  int64_t item, batch_step, head_step, row_step;
+  explicit Heads(const Tensor& x)
+      : data(static_cast<char*>(x.data())),
+        item(x.itemsize()),
+        batch_step(x.stride(0)),
+        head_step(x.stride(1)),
+        row_step(x.stride(2)) {}
+  void* at(int64_t b, int64_t h, int64_t row) const {
+    return data + (b * batch_step + h * head_step + row * row_step) * item;
+  }
+};
+
+// C = alpha A B + beta C with (m, k) and (k, n); A or B may be turned: stored as its transpose.
+struct Product {
+  DType dtype;
+  Stream stream;
+  void operator()(int64_t m, int64_t n, int64_t k, const void* a, int64_t a_step, bool a_turned, const void* b,
+                  int64_t b_step, bool b_turned, void* c, int64_t c_step, double alpha, double beta) const {
+    cpu::GemmProblem p;
+    p.dtype = dtype, p.m = m, p.n = n, p.k = k;
+    p.a = a, p.a_row = a_turned ? 1 : a_step, p.a_col = a_turned ? a_step : 1;
+    p.b = b, p.b_row = b_turned ? 1 : b_step, p.b_col = b_turned ? b_step : 1;
+    p.c = c, p.c_row = c_step, p.alpha = alpha, p.beta = beta;
+    cpu::gemm(stream, p);
+  }
+};
+
+Tensor rows_contiguous(const Tensor& x) { return x.stride(3) == 1 || x.size(3) == 1 ? x : contiguous(x); }
+
+// query (B,H,L,E), key (B,G,S,E), value (B,G,S,V), mask (B,H,L,S) or broadcast -> (B,H,L,V); G divides H.
+struct Attention {
+  static constexpr const char* kName = "scaled_dot_product_attention";
+  double scale;
+  bool causal, masked;
+
+  Tensor forward(Ctx& ctx, const Tensor& query, const Tensor& key, const Tensor& value, const OptTensor& mask) const {
+    const Tensor q = rows_contiguous(query), k = rows_contiguous(key), v = rows_contiguous(value);
+    const int64_t batch = q.size(0), heads = q.size(1), rows = q.size(2), width = v.size(3);
+    // The memory order of the query: (B,L,H,V) when the heads of a position lie together.
+    const bool heads_inside = q.stride(1) < q.stride(2);
+    Tensor out = heads_inside
+                     ? empty_strided_tensor({batch, heads, rows, width},
+                                            {rows * heads * width, width, heads * width, 1}, q.dtype(), q.device())
+                     : empty_tensor({batch, heads, rows, width}, q.dtype(), q.device());
+    const Tensor lse = empty_tensor({batch, heads, rows}, q.dtype(), q.device());
+    const Heads qs(q), ks(k), vs(v), outs(out);
+    const int64_t tiles = chunk_count(rows, kTileRows), group = heads / std::max<int64_t>(k.size(1), 1);
+    const Product product{q.dtype(), stream_of(q.device())};
+    parallel_for(batch * heads * tiles, [&](int64_t chunk) {
+      const int64_t b = chunk / tiles / heads, h = chunk / tiles % heads, first = chunk % tiles * kTileRows;
+      const ScoreTile tile = score_tile(q, k, mask, b, h, first);
+      cpu::Scratch scores(tile.rows * tile.columns * q.itemsize());
+      product(tile.rows, tile.columns, q.size(3), qs.at(b, h, first), qs.row_step, false, ks.at(b, h / group, 0),
+              ks.row_step, true, scores.data(), tile.columns, scale, 0);
+      kernel::attention_softmax(product.stream, tile, scores.data(), lse_row(lse, b, h, first));
+      product(tile.rows, width, tile.columns, scores.data(), tile.columns, false, vs.at(b, h / group, 0), vs.row_step,
+              false, outs.at(b, h, first), outs.row_step, 1, 0);
+    });
+    for (const Tensor& x : {query, key, value}) ctx.save(x);
+    ctx.save_output(out);
+    ctx.save(lse);
+    if (mask) ctx.save(*mask);
+    return out;
+  }
+
+  Grads backward(Ctx& ctx, const Tensor& grad) const {
+    const Tensor query = ctx.saved(0), key = ctx.saved(1), value = ctx.saved(2), out = ctx.saved(3);
+    const OptTensor mask = masked ? OptTensor(ctx.saved(5)) : std::nullopt;
+    return grad_enabled() ? differentiable(query, key, value, mask, grad)
+                          : fused(query, key, value, mask, rows_contiguous(out), ctx.saved(4), rows_contiguous(grad));
+  }
+
+  // softmax(scale Q K^T + mask)
+  Tensor probabilities(const Tensor& query, const Tensor& key, const OptTensor& mask) const {
+    Tensor scores = matmul(query, transpose(key, -2, -1)) * Tensor(scale);
+    if (mask) scores = scores + *mask;
+    if (causal) {
+      const Tensor below = empty_tensor({query.size(-2), key.size(-2)}, scores.dtype());
+      dispatch_float(scores.dtype(), kName, [&]<class T>() {
+        for (int64_t i = 0; i < below.numel(); ++i)
+          below.data<T>()[i] = i % below.size(1) > i / below.size(1) ? T(-INFINITY) : T(0);
+      });
+      scores = scores + below;
+    }
+    return softmax(scores, -1, std::nullopt);
+  }
+
+ private:
+  ScoreTile score_tile(const Tensor& q, const Tensor& k, const OptTensor& mask, int64_t b, int64_t h,
+                       int64_t first) const {
+    const int64_t rows = std::min(kTileRows, q.size(2) - first), all = k.size(2);
+    ScoreTile tile{q.itemsize(), rows, causal ? std::min(all, first + rows) : all, first, causal, nullptr, 0};
+    if (mask) {
+      const int64_t start = b * mask->stride(0) + h * mask->stride(1) + first * mask->stride(2);
+      tile.mask = static_cast<const char*>(mask->data()) + start * q.itemsize();
+      tile.mask_step = mask->stride(2);
+    }
+    return tile;
+  }
+  static void* lse_row(const Tensor& lse, int64_t b, int64_t h, int64_t row) {
+    return static_cast<char*>(lse.data()) + ((b * lse.size(1) + h) * lse.size(2) + row) * lse.itemsize();
+  }
+
+  // A key's gradient sums over all queries, so one chunk does all heads that share it, tile after tile.
+  Grads fused(const Tensor& query, const Tensor& key, const Tensor& value, const OptTensor& mask, const Tensor& out,
+              const Tensor& lse, const Tensor& grad) const {
+    const Tensor q = rows_contiguous(query), k = rows_contiguous(key), v = rows_contiguous(value);
+    const Tensor grad_q = empty_tensor(q.sizes(), q.dtype()), grad_k = full_tensor(k.sizes(), 0, k.dtype()),
+                 grad_v = full_tensor(v.sizes(), 0, v.dtype());
+    const Heads qs(q), ks(k), vs(v), outs(out), grads(grad), gqs(grad_q), gks(grad_k), gvs(grad_v);
+    const int64_t shared = k.size(1), group = q.size(1) / std::max<int64_t>(shared, 1), rows = q.size(2),
+                  depth = q.size(3), width = v.size(3);
+    const Product product{q.dtype(), stream_of(q.device())};
+    parallel_for(q.size(0) * shared, [&](int64_t chunk) {
+      const int64_t b = chunk / shared, g = chunk % shared, bytes = kTileRows * k.size(2) * q.itemsize();
+      cpu::Scratch p(bytes), grad_p(bytes);
+      for (int64_t h = g * group; h < (g + 1) * group; ++h) {
+        for (int64_t first = 0; first < rows; first += kTileRows) {
+          const ScoreTile tile = score_tile(q, k, mask, b, h, first);
+          const int64_t m = tile.rows, n = tile.columns;
+          product(m, n, depth, qs.at(b, h, first), qs.row_step, false, ks.at(b, g, 0), ks.row_step, true, p.data(), n,
+                  scale, 0);
+          kernel::attention_probabilities(product.stream, tile, p.data(), lse_row(lse, b, h, first));
+          const void* upstream = grads.at(b, h, first);
+          product(n, width, m, p.data(), n, true, upstream, grads.row_step, false, gvs.at(b, g, 0), gvs.row_step, 1, 1);
+          product(m, n, width, upstream, grads.row_step, false, vs.at(b, g, 0), vs.row_step, true, grad_p.data(), n, 1,
+                  0);
+          kernel::attention_scores_gradient(product.stream, tile, p.data(), grad_p.data(), outs.at(b, h, first),
+                                            outs.row_step, upstream, grads.row_step, width);
+          product(m, depth, n, grad_p.data(), n, false, ks.at(b, g, 0), ks.row_step, false, gqs.at(b, h, first),
+                  gqs.row_step, scale, 0);
+          product(n, depth, m, grad_p.data(), n, true, qs.at(b, h, first), qs.row_step, false, gks.at(b, g, 0),
+                  gks.row_step, scale, 1);
+        }
+      }
+    });
+    return {grad_q, grad_k, grad_v, Tensor()};
+  }
+
+  Grads differentiable(const Tensor& query, const Tensor& key, const Tensor& value, const OptTensor& mask,
+                       const Tensor& grad) const {
+    const Shape whole = query.sizes();
+    const int64_t shared = key.size(1), group = whole[1] / shared;
+    // Heads that share a key become rows of their own dimension: (B,H,L,E) -> (B,G,H/G,L,E), key (B,G,1,S,E).
+    const auto split = [&](const Tensor& x) {
+      return reshape(x, Sizes(Shape{x.size(0), shared, group, x.size(2), x.size(3)}));
+    };
+    const auto alone = [](const Tensor& x) { return unsqueeze(x, 2); };
+    OptTensor m;
+    if (mask) m = split(expand(*mask, Sizes(Shape{whole[0], whole[1], whole[2], key.size(2)})));
+    const Tensor q = split(query), k = alone(key), v = alone(value), g = split(grad);
+    const Tensor p = probabilities(q, k, m), grad_p = matmul(g, transpose(v, -2, -1));
+    const Tensor grad_s = p * (grad_p - sum(p * grad_p, Shape{-1}, true, std::nullopt)) * Tensor(scale);
+    const auto total = [](const Tensor& x) { return sum(x, Shape{2}, false, std::nullopt); };
+    return {reshape(matmul(grad_s, k), Sizes(whole)), total(matmul(transpose(grad_s, -2, -1), q)),
+            total(matmul(transpose(p, -2, -1), g)), Tensor()};
+  }
+};
+
+// Any number of leading dimensions to the (B,H) of the operator.
+Tensor to_four(const Tensor& x) {
+  Shape sizes = x.sizes();
+  while (sizes.size() < 4) sizes.insert(0, 1);
+  while (sizes.size() > 4) {
+    sizes[1] *= sizes[0];
+    sizes.erase(0);
+  }
+  return sizes == x.sizes() ? x : reshape(x, Sizes(sizes));
+}
+
+// bool (True: takes part) or additive, as something to add whose last dimension is contiguous.
+Tensor additive_mask(const Tensor& mask, const Tensor& query, const Tensor& key) {
+  const char* name = Attention::kName;
+  LM_CHECK(mask.dtype() == DType::Bool || mask.dtype() == query.dtype(), TypeError, name, ": attn_mask is ",
+           mask.dtype(), ", query is ", query.dtype(), "; need bool or the dtype of query");
+  Shape full = query.sizes();
+  full.back() = key.size(-2);
+  bool fits = mask.dim() <= full.size();
+  for (int i = 1; fits && i <= mask.dim(); ++i) fits = mask.size(-i) == 1 || mask.size(-i) == full[full.size() - i];
+  LM_CHECK(fits, ValueError, name, ": attn_mask has shape ", mask.sizes(), "; need one that broadcasts to ", full);
+  const DType type = compute_type(query.dtype());
+  Tensor add = mask.dtype() == DType::Bool ? where(mask, scalar_tensor(0.0, type),
+                                                   scalar_tensor(-std::numeric_limits<double>::infinity(), type))
+                                           : cast(mask, type);
+  if (add.dim() > 4) add = expand(add, Sizes(full));
+  add = to_four(add);
+  if (add.size(3) != full.back()) add = expand(add, Sizes(Shape{add.size(0), add.size(1), add.size(2), full.back()}));
+  return contiguous(add);
+}
+
+void check_attention(const Tensor& query, const Tensor& key, const Tensor& value, bool enable_gqa) {
+  const char* name = Attention::kName;
+  LM_CHECK(query.is_floating() && key.dtype() == query.dtype() && value.dtype() == query.dtype(), TypeError, name,
+           ": query, key and value are ", query.dtype(), ", ", key.dtype(), " and ", value.dtype(),
+           "; need one floating-point dtype");
+  LM_CHECK(query.dim() >= 2 && key.dim() == query.dim() && value.dim() == query.dim(), ValueError, name,
+           ": query, key and value have shapes ", query.sizes(), ", ", key.sizes(), " and ", value.sizes(),
+           "; need (..., L, E), (..., S, E) and (..., S, V)");
+  bool fits = key.size(-1) == query.size(-1) && key.size(-2) == value.size(-2);
+  for (int i = 0; fits && i < query.dim() - 2; ++i) {
+    const bool head = enable_gqa && i == query.dim() - 3;
+    fits = key.size(i) == value.size(i) &&
+           (head ? key.size(i) > 0 && query.size(i) % key.size(i) == 0 : key.size(i) == query.size(i));
+  }
+  LM_CHECK(fits, ValueError, name, ": query, key and value have shapes ", query.sizes(), ", ", key.sizes(), " and ",
+           value.sizes(), "; need (..., L, E), (..., S, E) and (..., S, V) with equal leading dimensions",
+           enable_gqa ? ", the heads of key a divisor of those of query" : "");
+}
+
+}  // namespace
+
+// Vaswani et al., "Attention is all you need", 2017.
+Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, const Tensor& value,
+                                    const OptTensor& attn_mask, double dropout_p, bool is_causal,
+                                    std::optional<double> scale, bool enable_gqa) {
+  const char* name = Attention::kName;
+  check_attention(query, key, value, enable_gqa);
+  LM_CHECK(!(attn_mask && is_causal), ValueError, name, ": attn_mask is given and is_causal is True; need at most one");
+  LM_CHECK(dropout_p >= 0 && dropout_p <= 1, ValueError, name, ": dropout_p is ", dropout_p,
+           "; need 0 <= dropout_p <= 1");
+  const DType type = compute_type(query.dtype());
+  const Tensor q = to_four(cast(query, type)), k = to_four(cast(key, type)), v = to_four(cast(value, type));
+  OptTensor mask;
+  if (attn_mask) mask = additive_mask(*attn_mask, query, key);
+  const Attention op{scale.value_or(1 / std::sqrt(double(query.size(-1)))), is_causal, bool(mask)};
+  Tensor out;
+  if (dropout_p > 0 || (mask && mask->requires_grad())) {
+    const int64_t group = q.size(1) / k.size(1);
+    const auto every = [&](const Tensor& x) { return group == 1 ? x : repeat_interleave(x, group, 1, std::nullopt); };
+    out = matmul(dropout(op.probabilities(q, every(k), mask), dropout_p, true), every(v));
+  } else {
+    if (mask) mask = expand(*mask, Sizes(Shape{q.size(0), q.size(1), q.size(2), k.size(2)}));
+    out = apply(op, q, k, v, mask);
+  }
+  Shape sizes = query.sizes();
+  sizes.back() = value.size(-1);
+  return cast(sizes == out.sizes() ? out : reshape(out, Sizes(sizes)), query.dtype());
+}
+
+}  // namespace lamina
