@@ -48,33 +48,37 @@ void Node::destroy() {
 }
 
 void Ctx::push(SavedTensor s) {
-  if (n_ < int(few_.size())) few_[n_] = std::move(s);
-  else more_.push_back(std::move(s));
+  if (n_ < int(few_.size()))
+    few_[n_] = std::move(s);
+  else
+    more_.push_back(std::move(s));
   ++n_;
 }
 
 void Ctx::push_input(const Tensor& x) {
   if (!x.defined()) return push({});
   Tensor kept = x;
-  if (x->base) {  // without its base: the base may come to be changed in place by this very node
+  // Without its base, which may come to be changed in place by this very node. A leaf has to stay itself: its
+  // gradient is collected there.
+  if (x->base && !x->requires_grad) {
     kept = x.alias();
     kept->grad_fn = x->grad_fn;
     kept->output_index = x->output_index;
     kept->view_version = x->view_version;
-    kept->requires_grad = x->requires_grad;
   }
   push({std::move(kept), x.version(), false, 0});
 }
 
 Tensor Ctx::saved(int i) const {
-  LM_CHECK(!freed_, RuntimeError, node_->name(),
-           ": backward through the graph a second time, but its saved tensors were freed; need retain_graph=True in the "
-           "first backward");
+  LM_CHECK(
+      !freed_, RuntimeError, node_->name(),
+      ": backward through the graph a second time, but its saved tensors were freed; need retain_graph=True in the "
+      "first backward");
   const SavedTensor& s = i < int(few_.size()) ? few_[i] : more_[i - few_.size()];
   if (!s.tensor.defined()) return s.tensor;
   LM_CHECK(s.tensor.version() == s.version, RuntimeError, node_->name(), ": a tensor of shape ", s.tensor.sizes(),
-           " needed for its gradient was changed in place: it is at version ", s.tensor.version(), ", saved at version ",
-           s.version, "; clone() it before the change");
+           " needed for its gradient was changed in place: it is at version ", s.tensor.version(),
+           ", saved at version ", s.version, "; clone() it before the change");
   if (!s.is_output || !grad_enabled()) return s.tensor;
   Tensor output = s.tensor.alias();
   output->grad_fn = Ref<Opaque>(node_);
@@ -99,14 +103,16 @@ void EdgeWriter::add(const Tensor& x) {
 }
 
 void check_tape_input(const Tensor& x, const char* op) {
-  LM_CHECK(!x->base || !x->grad_fn || x->view_version == x.version(), RuntimeError, op, ": the input is a view of shape ",
-           x.sizes(), " whose base was changed in place after the view was made (version ", x.version(), ", view made at ",
+  LM_CHECK(!x->base || !x->grad_fn || x->view_version == x.version(), RuntimeError, op,
+           ": the input is a view of shape ", x.sizes(),
+           " whose base was changed in place after the view was made (version ", x.version(), ", view made at ",
            x->view_version, "); make the view again");
 }
 
 void attach(const Tensor& out, Node* node, int index, const char* op) {
   if (!out.defined() || !out.is_floating()) return;
-  LM_CHECK(!out->inference, RuntimeError, op, ": a tensor made in inference_mode cannot enter the tape; clone() it first");
+  LM_CHECK(!out->inference, RuntimeError, op,
+           ": a tensor made in inference_mode cannot enter the tape; clone() it first");
   out->grad_fn = Ref<Opaque>(node);
   out->output_index = uint16_t(index);
   out->view_version = out.version();

@@ -248,7 +248,7 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
   Tensor out;
   if (dropout_p > 0 || (mask && mask->requires_grad())) {
     const int64_t group = q.size(1) / k.size(1);
-    const auto every = [&](const Tensor& x) { return group == 1 ? x : repeat_interleave(x, group, 1, std::nullopt); };
+    const auto every = [&](const Tensor& x) { return group == 1 ? x : repeat_interleave(x, group, 1); };
     out = matmul(dropout(op.probabilities(q, every(k), mask), dropout_p, true), every(v));
   } else {
     if (mask) mask = expand(*mask, Sizes(Shape{q.size(0), q.size(1), q.size(2), k.size(2)}));

@@ -145,7 +145,7 @@ Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& targe
   Tensor losses = elementwise_loss<LossKind::BceLogits>(input, target, "none");
   // pos_weight multiplies the term of the positive class: (pos_weight - 1) t softplus(-x) more.
   if (pos_weight) {
-    const Tensor ones = ones_tensor(input.sizes(), compute_type(input.dtype()), input.device());
+    const Tensor ones = ones_tensor(input.sizes(), input.dtype(), input.device());
     losses = losses + (*pos_weight - Tensor(1.0)) * target * elementwise_loss<LossKind::BceLogits>(input, ones, "none");
   }
   return weighted(losses, weight, reduction, name);

@@ -120,7 +120,7 @@ def test_elementwise_loss(name, kwargs, reduction):
 def test_binary_cross_entropy():
     compare("binary_cross_entropy", prob(5, 7), prob(5, 7))
     compare("binary_cross_entropy", prob(5, 7), prob(5, 7), fixed(positive(7)), reduction="sum")
-    compare("binary_cross_entropy", np.float32([0, 1, 0, 1]), np.float32([0, 1, 1, 0]), reduction="none")
+    compare("binary_cross_entropy", np.float32([0, 1, 0, 1]), fixed(np.float32([0, 1, 1, 0])), reduction="none")
     compare("kl_div", normal(5, 7), prob(5, 7), reduction="batchmean")
     weights = {"weight": fixed(positive(7)), "pos_weight": fixed(positive(7))}
     compare("binary_cross_entropy_with_logits", normal(5, 7), prob(5, 7), **weights)
