@@ -267,3 +267,23 @@ def test_native_step_checks_state():
     p.grad = lamina.ones(2, dtype=lamina.float64)
     with pytest.raises(TypeError, match="adam_step_: parameter 0 is float64, its gradient or state float32"):
         optimizer.step()
+
+
+@pytest.mark.parametrize(("kind", "options"), ALL[:4], ids=lambda v: getattr(v, "__name__", None))
+def test_bitwise_equal_for_any_number_of_threads(kind, options):
+    start = lamina.randn(70_001)
+
+    def run(threads):
+        lamina.set_num_threads(threads)
+        p = nn.Parameter(start.clone())
+        optimizer = kind([p], **options)
+        for _ in range(3):
+            p.grad = p.detach().sin()
+            optimizer.step()
+        return p.tolist()
+
+    before = lamina.get_num_threads()
+    try:
+        assert run(1) == run(2) == run(5)
+    finally:
+        lamina.set_num_threads(before)
