@@ -4,9 +4,8 @@ import doctest
 import importlib
 import pkgutil
 
-import pytest
-
 import lamina
+import pytest
 
 PACKAGES = ["lamina.nn", "lamina.optim", "lamina.utils"]
 MODULES = [

@@ -212,3 +212,25 @@ def _forward(module: Module, args: tuple, kwargs: dict[str, Any]) -> Any:
         return module.forward(*args, **kwargs)
     # The parameters are inputs of the node only so that it is recorded when the data needs no gradient.
     return _OwnBackward.apply(module, kwargs, len(args), *args, *module.parameters())
+
+
+# ---- the error path --------------------------------------------------------------------------------------------------
+
+
+def add_path(error: Exception, module: Module) -> None:
+    """Prefix an exception's message with the way to the failing layer: `in Sequential.2 (Linear): ...`.
+
+    Called once per enclosing module, inside out, so the message is rebuilt with one more step each time.
+    """
+    trail = getattr(error, "_module_trail", None)
+    if trail is None:
+        if len(error.args) != 1 or not isinstance(error.args[0], str) or isinstance(error, KeyError):
+            return  # not a plain message: leave it as it is
+        trail = error._module_trail = [error.args[0]]  # type: ignore[attr-defined]
+    trail.append(module)
+    path = type(module).__name__
+    for parent, child in zip(trail[:1:-1], trail[-2:0:-1], strict=True):
+        names = [name for name, below in parent.named_modules() if below is child and name]
+        path += "." + (names[0] if names else type(child).__name__)
+    inner = f" ({type(trail[1]).__name__})" if len(trail) > 2 else ""
+    error.args = (f"in {path}{inner}: {trail[0]}",)

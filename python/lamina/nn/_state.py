@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from lamina._core import Tensor
 from lamina.autograd import no_grad
-
-if TYPE_CHECKING:
-    from lamina.nn.module import Module
-    from lamina.nn.parameter import Parameter
+from lamina.nn._tree import Tree
 
 EXTRA = "_extra_state"
 
@@ -26,14 +23,8 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class StateDict:
-    """Mixed into Module; uses its registries, declared here, and `named_modules`."""
-
-    _parameters: dict[str, Parameter | None]
-    _buffers: dict[str, Tensor | None]
-    _modules: dict[str, Module | None]
-    _non_persistent_buffers_set: set[str]
-    named_modules: Callable[..., Iterator[tuple[str, Module]]]
+class StateDict(Tree):
+    """State dictionaries over the registries; mixed into Module."""
 
     def state_dict(
         self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False

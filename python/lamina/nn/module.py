@@ -7,7 +7,7 @@ attribute lookup; the three registries hold the same objects by name. `__call__`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from lamina import _core
@@ -36,6 +36,15 @@ class Module(_state.StateDict):
         ...         return self.fc(x).relu()
         >>> Net()(lamina.ones(3, 4)).shape
         (3, 2)
+        >>> class Double(nn.Module):
+        ...     def forward(self, x):
+        ...         return 2 * x
+        ...     def backward(self, grad_output):
+        ...         return 2 * grad_output
+        >>> x = lamina.ones(3, requires_grad=True)
+        >>> Double()(x).sum().backward()
+        >>> x.grad.tolist()
+        [2.0, 2.0, 2.0]
     """
 
     training: bool = True
@@ -65,7 +74,7 @@ class Module(_state.StateDict):
                 return self.forward(*args, **kwargs)
             return _hooks.call(self, args, kwargs)
         except Exception as error:
-            _add_path(error, self)
+            _hooks.add_path(error, self)
             raise
 
     # ---- registering ---------------------------------------------------------------------------------------------
@@ -135,93 +144,6 @@ class Module(_state.StateDict):
             registry.pop(name, None)
         self._non_persistent_buffers_set.discard(name)
         object.__delattr__(self, name)
-
-    # ---- walking -------------------------------------------------------------------------------------------------
-
-    def named_modules(
-        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Module]]:
-        """Yield (path, module) for this module and all below it, parents first."""
-        memo = set() if memo is None else memo
-        if self in memo:
-            return
-        if remove_duplicate:
-            memo.add(self)
-        yield prefix, self
-        for name, child in self._modules.items():
-            if child is not None:
-                path = f"{prefix}.{name}" if prefix else name
-                yield from child.named_modules(memo, path, remove_duplicate)
-
-    def _named_members(
-        self, registry: str, prefix: str, recurse: bool, remove_duplicate: bool
-    ) -> Iterator[tuple[str, Any]]:
-        seen: set[int] = set()
-        owners = self.named_modules(None, prefix, remove_duplicate) if recurse else [(prefix, self)]
-        for path, owner in owners:
-            for name, value in getattr(owner, registry).items():
-                if value is None or id(value) in seen:
-                    continue
-                if remove_duplicate:
-                    seen.add(id(value))
-                yield (f"{path}.{name}" if path else name), value
-
-    def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Parameter]]:
-        """Yield (path, parameter); a parameter shared by two modules comes once."""
-        return self._named_members("_parameters", prefix, recurse, remove_duplicate)
-
-    def named_buffers(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Tensor]]:
-        """Yield (path, buffer)."""
-        return self._named_members("_buffers", prefix, recurse, remove_duplicate)
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Yield (name, module) for the direct submodules, each once."""
-        seen: set[int] = set()
-        for name, child in self._modules.items():
-            if child is not None and id(child) not in seen:
-                seen.add(id(child))
-                yield name, child
-
-    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """Yield every parameter, as optimizers take them."""
-        return (p for _, p in self.named_parameters(recurse=recurse))
-
-    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        return (b for _, b in self.named_buffers(recurse=recurse))
-
-    def children(self) -> Iterator[Module]:
-        return (m for _, m in self.named_children())
-
-    def modules(self) -> Iterator[Module]:
-        return (m for _, m in self.named_modules())
-
-    def get_submodule(self, target: str) -> Module:
-        """The submodule at a dotted path such as 'encoder.0.fc'; '' is the module itself."""
-        module: Any = self
-        for name in target.split(".") if target else []:
-            if name not in module._modules:
-                raise AttributeError(f"get_submodule: {_type(module)} has no submodule {name!r} (in {target!r})")
-            module = module._modules[name]
-        return module
-
-    def _get_member(self, registry: str, target: str) -> Any:
-        path, _, name = target.rpartition(".")
-        owner = self.get_submodule(path)
-        if name not in getattr(owner, registry):
-            raise AttributeError(f"{_type(owner)} has no {registry[1:-1]} {name!r} (in {target!r})")
-        return getattr(owner, name)
-
-    def get_parameter(self, target: str) -> Parameter:
-        """The parameter at a dotted path."""
-        return self._get_member("_parameters", target)
-
-    def get_buffer(self, target: str) -> Tensor:
-        """The buffer at a dotted path."""
-        return self._get_member("_buffers", target)
 
     # ---- changing all of it --------------------------------------------------------------------------------------
 
@@ -357,22 +279,3 @@ def _indent(text: str) -> str:
 
 def _type(value: object) -> str:
     return type(value).__name__
-
-
-def _add_path(error: Exception, module: Module) -> None:
-    """Prefix an exception's message with the way to the failing layer: `in Sequential.2 (Linear): ...`.
-
-    Called once per enclosing module, inside out, so the message is rebuilt with one more step each time.
-    """
-    trail = getattr(error, "_module_trail", None)
-    if trail is None:
-        if len(error.args) != 1 or not isinstance(error.args[0], str) or isinstance(error, KeyError):
-            return  # not a plain message: leave it as it is
-        trail = error._module_trail = [error.args[0]]  # type: ignore[attr-defined]
-    trail.append(module)
-    path = _type(module)
-    for parent, child in zip(trail[:1:-1], trail[-2:0:-1], strict=True):
-        names = [name for name, below in parent.named_modules() if below is child and name]
-        path += "." + (names[0] if names else _type(child))
-    inner = f" ({_type(trail[1])})" if len(trail) > 2 else ""
-    error.args = (f"in {path}{inner}: {trail[0]}",)
