@@ -81,3 +81,7 @@ def pad(input, pad, mode, value):
         out = np.pad(input, added, mode={"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode])
     cut = tuple(slice(max(-b, 0), n - max(-a, 0)) for (b, a), n in zip(before_after, out.shape))
     return out[cut]
+
+
+def view_bits(input, dtype):
+    return input.view(str(dtype).removeprefix("lamina."))
