@@ -183,6 +183,8 @@ TEST(Gradients, OfFirstAndSecondOrder) {
   check_gradient([](const Tensor& x) { return as_strided(transpose(x, 0, 1), Shape{2, 2}, Shape{2, 1}, 1); }, {2, 3});
   check_gradient([](const Tensor& x) { return cat({x, x, flip(x, Sizes(Shape{0}))}, 1); }, {2, 2});
   check_gradient([](const Tensor& x) { return stack({x, roll(x, Shape{1}, std::nullopt)}, 1); }, {2, 2});
+  check_gradient([](const Tensor& x) { return split(x, 2, 1)[1]; }, {2, 5});
+  check_gradient([](const Tensor& x) { return cat({unbind(x, 0)[1], unbind(x, 0)[0]}, 0); }, {3, 2});
   check_gradient([](const Tensor& x) { return repeat(x, Sizes(Shape{2, 1, 3})); }, {2, 2});
   check_gradient([](const Tensor& x) { return pad(x, Shape{-1, 2, 1, 0}, "constant", {}); }, {2, 3});
   check_gradient([](const Tensor& x) { return pad(x, Shape{2, 1, -1, 1}, "reflect", {}); }, {3, 3});
