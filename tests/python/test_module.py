@@ -1,6 +1,8 @@
 """Module: registering, walking, state dictionaries, hooks, own backward, the error path, repr."""
 
 import copy
+import gc
+import weakref
 
 import lamina
 import pytest
@@ -288,6 +290,28 @@ def test_own_backward_runs_without_input_gradient():
     assert layer.w.grad.tolist() == [2.0]
     with lamina.no_grad():
         assert not layer(lamina.ones(2)).requires_grad
+
+
+def test_own_backward_frees_what_it_kept():
+    class Exp(nn.Module):
+        def forward(self, x):
+            y = x.exp()
+            self.y, self.cache, self.calls = y, (x, [y]), {"n": 1}
+            return y
+
+        def backward(self, grad_output):
+            assert self.cache[0].tolist() == [0.0, 0.0] and self.calls == {"n": 1}
+            return grad_output * self.y
+
+    x = lamina.zeros(2, requires_grad=True)
+    layer = Exp()
+    y = layer(x)
+    y.sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0] and layer.y.grad_fn is None and layer.cache[1][0].grad_fn is None
+    kept = weakref.ref(layer)
+    del layer, y
+    gc.collect()
+    assert kept() is None
 
 
 def test_own_backward_errors():

@@ -169,6 +169,15 @@ def _scatter(values: tuple, where: list[int], news: Any) -> tuple:
 # ---- layers with their own backward ------------------------------------------------------------------------------
 
 
+def _off_tape(value: Any) -> Any:
+    """`value` with the tensors in it detached; lists, tuples and dictionaries are copied."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if type(value) in (list, tuple):
+        return type(value)(map(_off_tape, value))
+    return {k: _off_tape(v) for k, v in value.items()} if type(value) is dict else value
+
+
 class _OwnBackward(Function):
     """One node on the tape whose rule is `module.backward`."""
 
@@ -177,7 +186,10 @@ class _OwnBackward(Function):
         before = dict(vars(module))
         result = module.forward(*args[:n_args], **kwargs)
         # What forward stored on the module belongs to this call: a layer used twice must find each call's own.
-        ctx.kept = {k: v for k, v in vars(module).items() if before.get(k) is not v}
+        # It is kept off the tape, as an output would own the node that keeps it, and none of them would ever be freed.
+        new = {k: v for k, v in vars(module).items() if before.get(k) is not v and k not in module._buffers}
+        ctx.kept = {k: _off_tape(v) for k, v in new.items()}
+        vars(module).update(ctx.kept)
         ctx.module = module
         ctx.shapes = [tuple(a.shape) if isinstance(a, Tensor) else None for a in args[:n_args]]
         ctx.n_parameters = len(args) - n_args
