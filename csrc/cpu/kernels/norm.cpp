@@ -125,24 +125,55 @@ LM_FN void channel_registers(const Channels& l, Fn fn) {
   });
 }
 
-// setup(coefficient) returns body(at); coefficient(p) reads the channel's entry of p. body runs over all elements.
-template <class T, class Setup>
-LM_FN void channel_map(const Channels& l, Setup setup) {
+// Rows that are handled as one, so that few channels fill whole registers: 3 channels become 48 = 3 * 16 lanes.
+template <class T>
+LM_FN int64_t rows_together(int64_t channels) {
+  constexpr int64_t W = Simd<T>::kLanes;
+  if (channels >= 4 * W) return 1;
+  int64_t rows = 1;
+  while (rows * channels % W) ++rows;
+  return rows * chunk_count(8 * W, rows * channels);
+}
+
+// body(at, c) for all elements, c[i] being the channel's entry of coefficients[i].
+template <class T, int N, class Body>
+LM_FN void channel_map(const Channels& l, const void* const (&coefficients)[N], Body body) {
   using V = Simd<T>;
-  if (l.last) {
-    channel_registers<T>(l, [&](auto channel, int64_t b, int64_t row, int64_t count) LM_INLINE {
-      auto body = setup([&](const T* p) LM_INLINE { return channel.load(p + b * l.step); });
-      for (int64_t r = row; r < row + count; ++r) body(moved(channel, r * l.channels));
-    });
-  } else {
+  constexpr int64_t W = V::kLanes, kMostTogether = 4 * W * W + 8 * W;
+  if (!l.last) {
     row_chunks(l.batches * l.channels, l.inner, [&](int64_t first, int64_t last) {
       for (int64_t plane = first; plane < last; ++plane) {
-        const int64_t b = plane / l.channels, c = plane % l.channels;
-        auto body = setup([&](const T* p) LM_INLINE { return V(p[b * l.step + c]); });
-        lanes<T>(l.inner, [&](auto at, int) LM_INLINE { body(moved(at, plane * l.inner)); });
+        V c[N];
+        for (int i = 0; i < N; ++i)
+          c[i] = V(static_cast<const T*>(coefficients[i])[plane / l.channels * l.step + plane % l.channels]);
+        lanes<T>(l.inner, [&](auto at, int) LM_INLINE { body(moved(at, plane * l.inner), c); });
       }
     });
+    return;
   }
+  const int64_t together = rows_together<T>(l.channels);
+  row_chunks(l.batches, l.inner * l.channels, [&](int64_t first, int64_t last) {
+    for (int64_t b = first; b < last; ++b) {
+      alignas(64) T repeated[N][kMostTogether];
+      const T* from[N];
+      for (int i = 0; i < N; ++i) {
+        from[i] = static_cast<const T*>(coefficients[i]) + b * l.step;
+        if (together == 1) continue;
+        for (int64_t r = 0; r < together; ++r)
+          memcpy(repeated[i] + r * l.channels, from[i], static_cast<size_t>(l.channels) * sizeof(T));
+        from[i] = repeated[i];
+      }
+      const int64_t end = (b + 1) * l.inner < l.rows ? (b + 1) * l.inner : l.rows;
+      for (int64_t row = b * l.inner; row < end; row += together) {
+        const int64_t count = (row + together < end ? together : end - row) * l.channels;
+        lanes<T>(count, [&](auto at, int) LM_INLINE {
+          V c[N];
+          for (int i = 0; i < N; ++i) c[i] = at.load(from[i]);
+          body(moved(at, row * l.channels), c);
+        });
+      }
+    }
+  });
 }
 
 // Sums over `count` rows, four at a time: fn(r) is what row r adds.
@@ -214,10 +245,8 @@ void channel_moments(const Channels& l, const void* data, double* mean, double* 
 
 void channel_affine(const Channels& l, const void* x, const void* mean, const void* scale, const void* shift, void* y) {
   by_float(l.item, [&]<class T>() {
-    channel_map<T>(l, [=](auto coefficient) LM_INLINE {
-      const auto m = coefficient(static_cast<const T*>(mean)), a = coefficient(static_cast<const T*>(scale)),
-                 b = coefficient(static_cast<const T*>(shift));
-      return [=](auto at) LM_INLINE { at.store(static_cast<T*>(y), (at.load(static_cast<const T*>(x)) - m) * a + b); };
+    channel_map<T>(l, {mean, scale, shift}, [=](auto at, const auto& c) LM_INLINE {
+      at.store(static_cast<T*>(y), (at.load(static_cast<const T*>(x)) - c[0]) * c[1] + c[2]);
     });
   });
 }
@@ -262,13 +291,9 @@ void channel_grad_sums(const Channels& l, const void* data, const void* grad, co
 void channel_grad(const Channels& l, const void* x, const void* g, const void* mean, const void* a, const void* b,
                   const void* d, void* grad_x) {
   by_float(l.item, [&]<class T>() {
-    channel_map<T>(l, [=](auto coefficient) LM_INLINE {
-      const auto m = coefficient(static_cast<const T*>(mean)), ca = coefficient(static_cast<const T*>(a)),
-                 cb = coefficient(static_cast<const T*>(b)), cd = coefficient(static_cast<const T*>(d));
-      return [=](auto at) LM_INLINE {
-        at.store(static_cast<T*>(grad_x),
-                 at.load(static_cast<const T*>(g)) * ca + ((at.load(static_cast<const T*>(x)) - m) * cb + cd));
-      };
+    channel_map<T>(l, {mean, a, b, d}, [=](auto at, const auto& c) LM_INLINE {
+      const auto part = (at.load(static_cast<const T*>(x)) - c[0]) * c[2] + c[3];
+      at.store(static_cast<T*>(grad_x), at.load(static_cast<const T*>(g)) * c[1] + part);
     });
   });
 }
