@@ -105,7 +105,10 @@ struct OpNode final : Node {
     this->~OpNode();
     small_free(this, sizeof(OpNode));
   }
-  const char* name() const override { return Op::kName; }
+  const char* name() const override {
+    if constexpr (requires { Op::name(); }) return Op::name();  // one struct for many operators, such as Unary
+    else return Op::kName;
+  }
   Grads backward(Tensor* grads) override {
     if constexpr (requires { op.backward(ctx, std::declval<const Tensor&>()); }) return op.backward(ctx, grads[0]);
     else return op.backward(ctx, static_cast<const Tensor*>(grads));
@@ -126,10 +129,10 @@ template <class Op, class... In>
   }();
   if (mode_ & kAnomaly) note_origin(*node);
   if constexpr (std::is_same_v<decltype(out), Tensor>) {
-    attach(out, node.get(), 0, Op::kName);
+    attach(out, node.get(), 0, node->name());
   } else {
     node->outputs = uint16_t(out.size());
-    for (size_t i = 0; i < out.size(); ++i) attach(out[i], node.get(), int(i), Op::kName);
+    for (size_t i = 0; i < out.size(); ++i) attach(out[i], node.get(), int(i), node->name());
   }
   return out;
 }
