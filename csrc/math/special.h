@@ -63,16 +63,20 @@ LM_FN double digamma_number(double x) {
          s * poly(s, 1.0 / 12, -691.0 / 32760, 1.0 / 132, -1.0 / 240, 1.0 / 252, -1.0 / 120, 1.0 / 12);
 }
 
-// zeta(s, q) = sum (q + k)^-s by Euler and Maclaurin: 9 terms, the integral, then Bernoulli corrections.
+// x^-n for a whole n >= 1; polygamma needs small ones, where this is quicker and more exact than pow.
+LM_FN double inverse_power(double x, double n) {
+  const double r = 1 / x;
+  double y = r;
+  for (double i = 1; i < n; i += 1) y *= r;
+  return y;
+}
+// zeta(s, q) = sum (q + k)^-s for whole s >= 2, by Euler and Maclaurin: 9 terms, the integral, Bernoulli corrections.
 LM_FN double hurwitz_zeta(double s, double q) {
-  if (q <= 0) {
-    if (q == ::floor(q)) return __builtin_inf();
-    if (s != ::floor(s)) return __builtin_nan("");
-  }
+  if (q <= 0 && q == ::floor(q)) return __builtin_inf();
   double sum = 0;
   const double shift = q < 0 ? ::ceil(-q) : 0;
-  for (double k = 0; k < shift + 9; k += 1) sum += ::pow(q + k, -s);
-  const double a = q + shift + 9, p = ::pow(a, -s);
+  for (double k = 0; k < shift + 9; k += 1) sum += inverse_power(q + k, s);
+  const double a = q + shift + 9, p = inverse_power(a, s);
   sum += p * a / (s - 1) + 0.5 * p;
   // B_2j / (2j)! and s (s + 1) ... (s + 2j - 2) a^(-s - 2j + 1)
   constexpr double kBernoulli[] = {
@@ -84,35 +88,55 @@ LM_FN double hurwitz_zeta(double s, double q) {
   }
   return sum;
 }
-// The n-th derivative of digamma: (-1)^(n+1) n! zeta(n + 1, x).
+// The n-th derivative of digamma, for whole n: (-1)^(n+1) n! zeta(n + 1, x).
 LM_FN double polygamma_number(double n, double x) {
   if (n == 0) return digamma_number(x);
-  const double size = ::exp(lgamma_number(n + 1)) * hurwitz_zeta(n + 1, x);
-  return n / 2 == ::floor(n / 2) ? -size : size;
+  if (!(n > 0) || n != ::floor(n)) return __builtin_nan("");
+  double sign = -1, factorial = 1;
+  for (double i = 1; i <= n; i += 1) sign = -sign, factorial *= i;
+  return sign * factorial * hurwitz_zeta(n + 1, x);
 }
 
-// A rational start (error 1e-3), then Newton steps with Halley's correction on erfc, which keeps the tails.
+// erfinv(y) = y P(w), w = -log(1 - y^2), with one polynomial for w < 5 and one in sqrt(w) beyond (the approach of Giles
+// 2010, "Approximating the erfinv function"; the fits are our own).
+template <class T>
+LM_FN T erfinv_center(T w) {
+  return poly(w - T(2.5), 2.5656261e-08f, 3.3872377e-07f, -3.497524e-06f, -4.346622e-06f, 2.185012e-04f,
+              -1.2538483e-03f, -4.1776164e-03f, 2.4664082e-01f, 1.5014094e+00f);
+}
+#if !LM_CUDA
+template <F32 T>
+LM_FN T erfinv(T y) {
+  const T w = -log((T(1) - y) * (T(1) + y));
+  const T tail = poly(sqrt(w) - T(3), 1.0039241e-04f, -2.9527684e-04f, -3.2589905e-05f, 1.4658533e-03f, -3.6110312e-03f,
+                      5.6948396e-03f, -7.634222e-03f, 9.444315e-03f, 1.0016748e+00f, 2.8329768e+00f);
+  return select(abs(y) == T(1), y * inf<T>(), y * select(w < T(5), erfinv_center(w), tail));
+}
+#endif
+// In double the polynomials (error 1e-6) are the start of one step of Halley's method on erfc, which keeps the tails.
 LM_FN double erfinv_number(double y) {
   const double a = __builtin_fabs(y);
-  if (!(a < 1)) return a == 1 ? y * __builtin_inf() : __builtin_nan("");
-  const double w = -::log1p(-a * a), g = 4.330746750799873 + 0.5 * -w;  // Winitzki: 2 / (pi 0.147) = 4.33
-  double x = ::sqrt(::sqrt(g * g + w / 0.147) - g);
-  for (int i = 0; i < 3 && a > 0; ++i) {
-    const double error = a < 0.5 ? ::erf(x) - a : (1 - a) - ::erfc(x);
-    const double step = error / (k2_SqrtPi * ::exp(-x * x));
-    x -= step / (1 + x * step);
-  }
-  return __builtin_copysign(a > 0 ? x : a, y);
+  if (!(a > 0 && a < 1)) return a == 1 ? y * __builtin_inf() : a == 0 ? y : __builtin_nan("");
+  const double w = -::log((1 - a) * (1 + a));
+  const double tail = poly(::sqrt(w) - 3, -1.0746062e-06, 2.880119e-05, -2.6270794e-04, 1.2056356e-03, -3.242118e-03,
+                           5.7100286e-03, -7.782297e-03, 9.458162e-03, 1.0016912e+00, 2.8329763e+00);
+  const double x = a * (w < 5 ? erfinv_center(w) : tail);
+  const double error = a < 0.5 ? ::erf(x) - a : (1 - a) - ::erfc(x), step = error / (k2_SqrtPi * ::exp(-x * x));
+  return __builtin_copysign(x - step / (1 + x * step), y);
 }
 
-#define LM_PER_LANE(name)                                                                       \
-  template <Real T>                                                                             \
+#define LM_PER_LANE(name, Types)                                                                \
+  template <Types T>                                                                            \
   LM_FN T name(T x) {                                                                           \
     return map([](auto v) LM_INLINE { return static_cast<decltype(v)>(name##_number(v)); }, x); \
   }
-LM_PER_LANE(lgamma)
-LM_PER_LANE(digamma)
-LM_PER_LANE(erfinv)
+LM_PER_LANE(lgamma, Real)
+LM_PER_LANE(digamma, Real)
+#if LM_CUDA
+LM_PER_LANE(erfinv, Real)
+#else
+LM_PER_LANE(erfinv, F64)
+#endif
 #undef LM_PER_LANE
 template <Real T>
 LM_FN T polygamma(T x, double n) {
