@@ -68,6 +68,7 @@ struct Attention {
     const Heads qs(q), ks(k), vs(v), outs(out);
     const int64_t tiles = chunk_count(rows, kTileRows), group = heads / std::max<int64_t>(k.size(1), 1);
     const Product product{q.dtype(), stream_of(q.device())};
+    // A chunk is one tile of one head; it writes rows of `out` that no other chunk touches.
     parallel_for(batch * heads * tiles, [&](int64_t chunk) {
       const int64_t b = chunk / tiles / heads, h = chunk / tiles % heads, first = chunk % tiles * kTileRows;
       const ScoreTile tile = score_tile(q, k, mask, b, h, first);
@@ -108,6 +109,8 @@ struct Attention {
   }
 
  private:
+  // Rows first ... first + rows of head h. Causal rows see no key beyond their own position, so the tile ends there and
+  // half of the products are never computed.
   ScoreTile score_tile(const Tensor& q, const Tensor& k, const OptTensor& mask, int64_t b, int64_t h,
                        int64_t first) const {
     const int64_t rows = std::min(kTileRows, q.size(2) - first), all = k.size(2);
@@ -144,6 +147,8 @@ struct Attention {
                   scale, 0);
           kernel::attention_probabilities(product.stream, tile, p.data(), lse_row(lse, b, h, first));
           const void* upstream = grads.at(b, h, first);
+          // grad_v += p^T g;  grad_p = g v^T;  grad_s = p (grad_p - rowsum(out g));  grad_q = grad_s k;  grad_k +=
+          // grad_s^T q
           product(n, width, m, p.data(), n, true, upstream, grads.row_step, false, gvs.at(b, g, 0), gvs.row_step, 1, 1);
           product(m, n, width, upstream, grads.row_step, false, vs.at(b, g, 0), vs.row_step, true, grad_p.data(), n, 1,
                   0);
@@ -197,6 +202,7 @@ Tensor additive_mask(const Tensor& mask, const Tensor& query, const Tensor& key)
            mask.dtype(), ", query is ", query.dtype(), "; need bool or the dtype of query");
   Shape full = query.sizes();
   full.back() = key.size(-2);
+  // Compared from the end, as broadcasting does.
   bool fits = mask.dim() <= full.size();
   for (int i = 1; fits && i <= mask.dim(); ++i) fits = mask.size(-i) == 1 || mask.size(-i) == full[full.size() - i];
   LM_CHECK(fits, ValueError, name, ": attn_mask has shape ", mask.sizes(), "; need one that broadcasts to ", full);
@@ -246,6 +252,8 @@ Tensor scaled_dot_product_attention(const Tensor& query, const Tensor& key, cons
   if (attn_mask) mask = additive_mask(*attn_mask, query, key);
   const Attention op{scale.value_or(1 / std::sqrt(double(query.size(-1)))), is_causal, bool(mask)};
   Tensor out;
+  // Dropout would have to draw its mask again per tile, and a mask's gradient is as large as the scores: both are
+  // composed of operators.
   if (dropout_p > 0 || (mask && mask->requires_grad())) {
     const int64_t group = q.size(1) / k.size(1);
     const auto every = [&](const Tensor& x) { return group == 1 ? x : repeat_interleave(x, group, 1); };

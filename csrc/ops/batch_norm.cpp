@@ -14,6 +14,7 @@ Tensor view_channels(const Tensor& p, int dim) {  // (C) -> (1, C, 1, ...)
   sizes[1] = p.size(0);
   return reshape(p, Sizes(sizes));
 }
+// What a channel's statistics, and its parameters' gradients, sum over: N and the spatial dimensions.
 Shape all_but_channels(int dim) {
   Shape dims;
   for (int i = 0; i < dim; ++i)
@@ -34,6 +35,8 @@ struct BatchNorm {
     ctx.save(mean);
     ctx.save(rstd);
     if (weight) ctx.save(*weight);
+    // y = (x - mean) * scale + shift: the subtraction first, so that a mean that is large against the deviation does
+    // not cancel two large products.
     const Tensor x = channels_dense(input), scale = weight ? rstd * *weight : rstd;
     const Channels l = channel_layout(x, false);
     const Tensor shift = bias ? *bias : full_tensor({l.channels}, 0, x.dtype());
@@ -58,6 +61,7 @@ struct BatchNorm {
     const Channels l = channel_layout(x, false);
     const Stream stream = stream_of(x.device());
     const int64_t c = l.channels;
+    // sum(g) and sum(g (x - m)) per channel give all three gradients. In evaluation x needs neither.
     std::vector<double> sum_g(static_cast<size_t>(c)), sum_gx(sum_g.size());
     if (training || (has_weight && ctx.needs(1)) || (has_bias && ctx.needs(2))) {
       const Pieces pieces = channel_pieces(l, x, g, mean.data());
@@ -67,6 +71,7 @@ struct BatchNorm {
     const Tensor coefficients = empty_tensor({3, c}, x.dtype()), grad_weight = empty_tensor({c}, x.dtype()),
                  grad_bias = empty_tensor({c}, x.dtype()), grad_x = ctx.needs(0) ? empty_as(x) : Tensor();
     return dispatch_float(x.dtype(), kName, [&]<class T>() -> Grads {
+      // grad_x = g a + (x - m) b + d; an infinite n switches the training terms off.
       T *a = coefficients.data<T>(), *b = a + c, *d = b + c;
       for (int64_t i = 0; i < c; ++i) {
         const double r = double(rstd.data<T>()[i]), rw = r * (weight ? double(weight->data<T>()[i]) : 1);
@@ -86,6 +91,7 @@ struct BatchNorm {
     OptTensor w;
     if (weight) w = view_channels(*weight, x.dim());
     NormGradient g;
+    // In evaluation mean and rstd are constants, and the rule is that of an affine map.
     if (training) {
       g = norm_gradient(x, grad, w, dims, eps, true);
     } else {
@@ -116,12 +122,14 @@ Tensor batch_norm(const Tensor& input, const OptTensor& running_mean, const OptT
 
   std::vector<double> mean(static_cast<size_t>(c)), var(mean.size());
   if (training) {
+    // The tape sees the statistics as constants: BatchNorm's rule contains their dependence on x.
     NoGrad guard;
     const Tensor values = channels_dense(x);
     const Channels l = channel_layout(values, false);
     LM_CHECK(l.rows > 1, ValueError, name, ": input has shape ", input.sizes(), ", ", l.rows,
              " values per channel; need more than one to train");
     const Pieces pieces = channel_pieces(l, values);
+    // Pieces are merged in order of the batch, whichever thread computed them.
     std::vector<Moments> total(mean.size());
     for (int64_t k = 0; k < l.batches; ++k)
       for (int64_t i = 0; i < c; ++i)
@@ -132,9 +140,12 @@ Tensor batch_norm(const Tensor& input, const OptTensor& running_mean, const OptT
       var[i] = total[i].m2 / total[i].count;
       unbiased[i] = total[i].m2 / (total[i].count - 1);
     }
+    // PyTorch's convention: normalise by the biased variance, remember the unbiased one.
     update_running(running_mean, mean, momentum);
     update_running(running_var, unbiased, momentum);
   } else {
+    // Copied, not saved: a later training step changes the running statistics in place, and this call's backward must
+    // still see what it used.
     const Tensor m = contiguous(cast(running_mean->alias(), DType::F64)),
                  v = contiguous(cast(running_var->alias(), DType::F64));
     for (int64_t i = 0; i < c; ++i) mean[i] = m.data<double>()[i], var[i] = v.data<double>()[i];

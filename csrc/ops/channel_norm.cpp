@@ -20,6 +20,7 @@ bool is_channels_last(const Tensor& x) {
 
 Tensor channels_dense(const Tensor& x) { return is_channels_last(x) ? x : contiguous(x); }
 Tensor empty_as(const Tensor& x) { return empty_strided_tensor(x.sizes(), x.strides(), x.dtype(), x.device()); }
+// The gradient of a channels-last output often comes row-major, from a flatten or a sum; one copy puts it right.
 Tensor in_order_of(const Tensor& g, const Tensor& x) {
   if (g.strides() == x.strides()) return g;
   Tensor y = empty_as(x);
@@ -31,6 +32,7 @@ Channels channel_layout(const Tensor& x, bool per_batch) {
   const int64_t n = x.size(0), c = x.size(1), inner = n && c ? x.numel() / (n * c) : 0;
   Channels l{x.itemsize(), n, c, inner, n * inner, is_channels_last(x), per_batch ? c : 0};
   if (per_batch || !(l.last || inner == 1)) return l;
+  // (N, C) without spatial dimensions is channels-last, too. About 16,384 elements a group: enough for a thread.
   l.last = true;
   l.inner = std::max<int64_t>(1, 16384 / c);
   l.batches = (l.rows + l.inner - 1) / l.inner;
@@ -67,10 +69,12 @@ void check_running(const OptTensor& running, int64_t channels, const char* op, c
 
 void update_running(const OptTensor& running, const std::vector<double>& values, double momentum) {
   if (!running) return;
+  // In double: momentum is small, and float would lose digits of the old value every step.
   const Tensor fresh = copy_dense(cast(running->alias(), DType::F64));
   double* p = fresh.data<double>();
   for (size_t i = 0; i < values.size(); ++i) p[i] = momentum * values[i] + (1 - momentum) * p[i];
   copy_into(*running, fresh);
+  // A tape that saved this very tensor must notice.
   running->bump_version();
 }
 

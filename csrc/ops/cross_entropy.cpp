@@ -25,6 +25,7 @@ struct ClassLoss {
   }
   Tensor target(Ctx& ctx) const { return ctx.saved(0); }
   OptTensor weight(Ctx& ctx) const { return weighted ? OptTensor(ctx.saved(1)) : std::nullopt; }
+  // What else an operator saved, after these two.
   Tensor extra(Ctx& ctx, int i) const { return ctx.saved(1 + weighted + i); }
 
   Tensor reduce(const Tensor& losses) const {  // outside the tape, in a fixed order
@@ -37,6 +38,7 @@ struct ClassLoss {
   }
   // The gradient of every row's loss: one number for all, or one each.
   Tensor row_scale(const Tensor& grad) const {
+    // Only a mean has another divisor, and its gradient is a single number.
     if (divisor == 1) return contiguous(grad);
     Tensor scale = empty_tensor(grad.sizes(), grad.dtype());
     dispatch_float(grad.dtype(), "loss", [&]<class T>() { *scale.data<T>() = T(double(*grad.data<T>()) / divisor); });
@@ -104,7 +106,9 @@ struct CrossEntropyGrad : ClassLoss {
                                    scale.data(), reduction == Reduction::None, grad_x.data());
     return grad_x;
   }
-  // grad_x[i] = k[i] (Q[i] softmax(x[i]) - q[i]), where k = grad / divisor, q sums to Q, and neither depends on x.
+  // Products with v: d/dx = k Q (diag(p) - p p^T) v, and d/dk = v . (grad_x for k = 1), which is this operator again
+  // with a gradient of ones, so that it can be differentiated once more. grad_x[i] = k[i] (Q[i] softmax(x[i]) - q[i]),
+  // where k = grad / divisor, q sums to Q, and neither depends on x.
   Grads backward(Ctx& ctx, const Tensor& v) const {
     const Tensor x = extra(ctx, 0), grad = extra(ctx, 1), lse = extra(ctx, 2);
     const Tensor ones = ones_tensor({x.size(0)}, x.dtype(), x.device());
@@ -119,6 +123,7 @@ struct CrossEntropyGrad : ClassLoss {
   }
 
  private:
+  // Used by second derivatives only; the kernels have Q in registers.
   // Q (rows, 1): what the smoothed and weighted target of a row sums to.
   Tensor row_mass(const Tensor& target, const OptTensor& weight, const Tensor& x) const {
     Tensor mass = empty_tensor({target.size(0), 1}, x.dtype());
@@ -170,6 +175,7 @@ OptTensor check_weight(const OptTensor& weight, const Tensor& input, const char*
   return contiguous(cast(*weight, compute_type(input.dtype())));
 }
 
+// User input ends here: after this every target is a valid index or the ignored one.
 // Class indices as int64, checked once so that kernels may index with them.
 Tensor check_target(const Tensor& input, const Tensor& target, int64_t ignore, const char* op) {
   LM_CHECK(is_integral(target.dtype()), TypeError, op, ": target is ", target.dtype(), "; need class indices (int64)");
@@ -190,6 +196,7 @@ void check_input(const Tensor& input, const char* op) {
   LM_CHECK(input.dim() >= 1, ValueError, op, ": input has shape ", input.sizes(), "; need (C,) or (N, C, ...)");
 }
 
+// The divisor depends on targets and weights alone, so it is found before the door and is a constant of the call.
 ClassLoss class_loss(const Tensor& input, const Tensor& target, const OptTensor& weight, int64_t ignore,
                      Reduction reduction) {
   double divisor = 1;
@@ -213,6 +220,7 @@ Tensor soft_cross_entropy(const Tensor& input, const Tensor& target, const OptTe
            ", target has shape ", target.sizes(), "; need equal shapes for a target of class probabilities");
   const int dim = class_dim(input);
   const double classes = double(input.size(dim));
+  // Smoothing mixes the target with the uniform distribution; weights apply to the mixture, as in PyTorch.
   Tensor q = cast(target, input.dtype());
   if (smooth > 0) q = q * Tensor(1 - smooth) + Tensor(smooth / classes);
   if (weight) {
@@ -260,6 +268,7 @@ Tensor nll_loss(const Tensor& input, const Tensor& target, const OptTensor& weig
   const OptTensor w = check_weight(weight, input, name);
   const Tensor index = check_target(input, target, ignore_index, name);
   const NllLoss op{class_loss(input, index, w, ignore_index, how)};
+  // (N, C, d...) as (outer, C, inner): classes stay where they are, the gather jumps `inner` elements a class.
   const int64_t outer = input.dim() == 1 ? 1 : input.size(0), inner = outer ? index.numel() / outer : 1;
   const Tensor x = reshape(input, Sizes(Shape{outer, op.classes, inner}));
   const Tensor loss = apply(op, x, reshape(index, Sizes(Shape{outer, inner})), w);

@@ -25,11 +25,13 @@ struct Dropout {
       copy_into(x, input);
     }
     Tensor y = empty_strided_tensor(x.sizes(), strides, x.dtype(), x.device());
+    // Dropped where 32 random bits are below p 2^32; p = 1 drops all by a factor of zero.
     const uint32_t threshold = uint32_t(std::min(std::ldexp(p, 32), 4294967295.0));
     const double scale = p < 1 ? 1 / (1 - p) : 0;
     kernel::dropout_apply(stream_of(x.device()), x.itemsize(), x.data(), y.data(), x.numel(), threshold, scale, philox);
     return y;
   }
+  // dropout is linear: its gradient is itself, and so is that gradient's gradient. Nothing is saved.
   Grads backward(Ctx&, const Tensor& grad) const { return {apply(*this, grad)}; }
 };
 
@@ -41,6 +43,7 @@ Tensor dropout(const Tensor& input, double p, bool training) {
   LM_CHECK(input.is_floating(), TypeError, "dropout: input is ", input.dtype(), "; need a floating-point tensor");
   if (!training || p == 0) return input;
   const Tensor x = cast(input, compute_type(input.dtype()));
+  // A channels-last tensor stays channels-last; anything with gaps or repeats becomes row-major.
   const Shape strides = is_dense(x.sizes(), x.strides()) ? x.strides() : row_major(x.sizes());
   const Dropout op{p, default_generator().take(random_blocks(x.numel(), 4)), strides};
   return cast(apply(op, x), input.dtype());

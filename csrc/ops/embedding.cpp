@@ -33,6 +33,7 @@ struct Embedding {
     Shape sizes = index.sizes();
     sizes.push_back(weight.size(1));
     Tensor y = empty_tensor(sizes, weight.dtype(), weight.device());
+    // Any dtype: rows are moved as bytes.
     const int64_t count = index.numel(), row_bytes = weight.size(1) * weight.itemsize();
     kernel::embedding_rows(stream_of(weight.device()), table.data(), index.data<int64_t>(), y.data(), count, row_bytes);
     for (int64_t i = 0; blank_padding && i < count; ++i)
@@ -49,6 +50,7 @@ struct EmbeddingGrad {
 
   Tensor forward(Ctx& ctx, const Tensor& grad, const Tensor& index) const {
     ctx.save(index);
+    // Half precision adds up in float: a frequent word sums thousands of rows.
     const Tensor g = contiguous(cast(grad, compute_type(grad.dtype())));
     Tensor table = empty_tensor({rows, grad.size(-1)}, g.dtype(), g.device());
     kernel::embedding_gradient(stream_of(g.device()), g.itemsize(), g.data(), index.data<int64_t>(), table.data(),
@@ -82,6 +84,7 @@ Tensor one_hot(const Tensor& tensor, int64_t num_classes) {
   const int64_t n = index.numel();
   LM_CHECK(num_classes > 0 || (num_classes == -1 && n > 0), ValueError, "one_hot: num_classes is ", num_classes,
            ", tensor has ", n, " elements; need num_classes >= 1, or -1 and at least one element");
+  // The largest class decides when the caller does not.
   const int64_t classes = num_classes > 0 ? num_classes : *std::max_element(p, p + n) + 1;
   check_indices(index, classes, "one_hot");
   Shape sizes = tensor.sizes();

@@ -15,6 +15,8 @@ struct GroupNorm {
   double eps;
   bool has_weight, has_bias;
 
+  // Every (batch, channel) piece gets coefficients of its own: the statistics of its group, the parameters of its
+  // channel.
   Tensor forward(Ctx& ctx, const Tensor& input, const OptTensor& weight, const OptTensor& bias) const {
     const Tensor x = channels_dense(input);
     const Channels l = channel_layout(x, true);
@@ -27,6 +29,7 @@ struct GroupNorm {
     dispatch_float(x.dtype(), kName, [&]<class T>() {
       T *m = coefficients.data<T>(), *scale = m + l.batches * c, *shift = scale + l.batches * c;
       for (int64_t group = 0; group < l.batches * groups; ++group) {
+        // Channels of a group lie next to each other: pieces first ... first + each - 1, all of the same size.
         Moments total;
         const int64_t first = group * each;
         for (int64_t i = first; i < first + each; ++i)
@@ -60,6 +63,7 @@ struct GroupNorm {
                  grad_weight = full_tensor({c}, 0, x.dtype()), grad_bias = full_tensor({c}, 0, x.dtype());
     Tensor grad_x = ctx.needs(0) ? empty_as(x) : Tensor();
     dispatch_float(x.dtype(), kName, [&]<class T>() {
+      // The statistics spread out to pieces again; then the sums of every piece, and of those the group's.
       T *m = coefficients.data<T>(), *a = m + all, *b = a + all, *d = b + all;
       for (int64_t i = 0; i < all; ++i) m[i] = mean.data<T>()[i / each];
       const Pieces sums = channel_pieces(l, x, g, m);
@@ -142,6 +146,7 @@ Tensor instance_norm(const Tensor& input, const OptTensor& running_mean, const O
       mean[i % c] += moments.first[i] / double(n);
       var[i % c] += moments.second[i] / double(count - 1) / double(n);
     }
+    // The average over instances; PyTorch does the same by viewing (N, C) as channels of one batch.
     update_running(running_mean, mean, momentum);
     update_running(running_var, var, momentum);
   }

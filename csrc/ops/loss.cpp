@@ -42,6 +42,7 @@ struct ElementwiseLoss {
   Tensor forward(Ctx& ctx, const Tensor& input, const Tensor& goal) const {
     ctx.save(input);
     ctx.save(goal);
+    // A reduced loss never stores the losses: the kernel returns a sum per piece, added here in order.
     const Tensor x = contiguous(input), target = contiguous(goal);
     const Stream stream = stream_of(x.device());
     if (reduction == Reduction::None) {
@@ -57,6 +58,7 @@ struct ElementwiseLoss {
   }
   Grads backward(Ctx& ctx, const Tensor& grad) const {
     const Tensor x = ctx.saved(0), target = ctx.saved(1);
+    // The second derivative: the formula's derivative evaluated on tensors, which records itself.
     if (!grad_enabled()) return fused(ctx, contiguous(x), contiguous(target), grad);
     return math::visit_loss(kind, c, [&](auto formula) -> Grads {
       const Tensor g = divisor == 1 ? grad : grad / Tensor(divisor);
@@ -66,6 +68,7 @@ struct ElementwiseLoss {
 
  private:
   Grads fused(Ctx& ctx, const Tensor& x, const Tensor& target, const Tensor& grad) const {
+    // One scale for all elements, or one each.
     const bool each = reduction == Reduction::None;
     const Tensor scale = each ? contiguous(grad) : scalar_tensor(grad.item_double() / divisor, x.dtype());
     const Tensor grad_x = ctx.needs(0) ? empty_tensor(x.sizes(), x.dtype(), x.device()) : Tensor();
@@ -87,6 +90,7 @@ Tensor elementwise_loss(const Tensor& input, const Tensor& target, const std::st
            "; need floating-point tensors");
   const Shape sizes = broadcast(input.sizes(), target.sizes(), name);
   const DType compute = compute_type(type);
+  // Broadcast and promoted before the door: un-broadcasting of the gradients is the business of expand and cast.
   const auto ready = [&](const Tensor& x) {
     const Tensor y = cast(x, compute);
     return y.sizes() == sizes ? y : expand(y, Sizes(sizes));
@@ -95,6 +99,8 @@ Tensor elementwise_loss(const Tensor& input, const Tensor& target, const std::st
   return cast(apply(ElementwiseLoss<kind>{c, how, divisor}, ready(input), ready(target)), type);
 }
 
+// Weighted losses are rare: the weight is applied in differentiable operators. PyTorch's mean divides by the number of
+// elements, not by the sum of the weights.
 // weight * loss, then reduced.
 Tensor weighted(const Tensor& losses, const OptTensor& weight, const std::string& reduction, const char* op) {
   const Tensor y = weight ? losses * *weight : losses;
@@ -125,6 +131,7 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Opt
   LM_CHECK(input.sizes() == target.sizes(), ValueError, name, ": input has shape ", input.sizes(),
            ", target has shape ", target.sizes(), "; need equal shapes");
   LM_CHECK(input.is_floating(), TypeError, name, ": input is ", input.dtype(), "; need a floating-point tensor");
+  // Looked at outside the tape. NaN passes: it is not out of range, and it will show in the loss.
   const Tensor x = contiguous(cast(input.alias(), compute_type(input.dtype())));
   dispatch_float(x.dtype(), name, [&]<class T>() {
     const T* p = x.data<T>();
@@ -157,6 +164,7 @@ Tensor kl_div(const Tensor& input, const Tensor& target, const std::string& redu
            "; need a batch dimension for reduction='batchmean'");
   LM_CHECK(batch || reduction == "none" || reduction == "mean" || reduction == "sum", ValueError,
            "kl_div: reduction is '", reduction, "'; need 'none', 'batchmean', 'mean' or 'sum'");
+  // Only the divisor differs: 0 stands for the number of elements.
   const std::string how = batch ? "mean" : reduction;
   const double divisor = batch ? double(input.size(0)) : 0;
   return log_target ? elementwise_loss<LossKind::KlDivLog>(input, target, how, 1, divisor)

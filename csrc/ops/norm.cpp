@@ -11,6 +11,8 @@
 
 namespace lamina {
 
+// The gradient that reaches x through its own statistics: projections onto 1 and onto h are taken out.
+//   grad_x = (u - mean(u) - h mean(u h)) rstd,  u = grad w
 NormGradient norm_gradient(const Tensor& x, const Tensor& grad, const OptTensor& weight, const Shape& dims, double eps,
                            bool centered) {
   const auto average = [&](const Tensor& t) { return mean(t, dims, true, std::nullopt); };
@@ -21,6 +23,8 @@ NormGradient norm_gradient(const Tensor& x, const Tensor& grad, const OptTensor&
   return {(v - h * average(u * h)) * rstd, h};
 }
 
+// Checked against the shape it must have; the cast is recorded, so a float parameter of a half network gets its
+// gradient in its own dtype.
 OptTensor norm_parameter(const OptTensor& p, const Shape& sizes, DType type, const char* op, const char* name) {
   if (!p) return std::nullopt;
   LM_CHECK(p->sizes() == sizes, ValueError, op, ": ", name, " has shape ", p->sizes(), "; need ", sizes);
@@ -38,6 +42,7 @@ struct RowNorm {
   double eps;
   bool has_weight, has_bias;
 
+  // What the kernels ask for: (rows, n) and the pointers of forward's statistics.
   NormRows call(const Tensor& x, const OptTensor& weight, const Tensor& mean, const Tensor& rstd) const {
     int64_t n = 1;
     for (int i = 0; i < dims; ++i) n *= x.size(x.dim() - 1 - i);
@@ -56,10 +61,12 @@ struct RowNorm {
     const Tensor x = contiguous(input);
     Shape rows = x.sizes();
     for (int i = 0; i < dims; ++i) rows.erase(rows.size() - 1);
+    // One number a row each: (..., n) -> (...). rms_norm has no mean; rstd stands in and is not read as one.
     const Tensor rstd = empty_tensor(rows, x.dtype(), x.device());
     const Tensor mean = centered ? empty_tensor(rows, x.dtype(), x.device()) : rstd;
     Tensor y = empty_tensor(x.sizes(), x.dtype(), x.device());
     kernel::norm_rows_forward(stream_of(x.device()), call(x, weight, mean, rstd), data_or_null(bias), y.data());
+    // Not y and not h: backward computes h = (x - mean) rstd again, which is cheaper than reading it.
     ctx.save(input);
     ctx.save(mean);
     ctx.save(rstd);
@@ -73,12 +80,14 @@ struct RowNorm {
     if (grad_enabled()) return differentiable(input, grad, weight);
     const Tensor x = contiguous(input), g = contiguous(grad);
     const NormRows rows = call(x, weight, ctx.saved(1), ctx.saved(2));
+    // Gradients nobody asked for stay undefined, and the kernel skips them.
     const auto wanted = [&](bool wants, const Shape& sizes) {
       return wants ? empty_tensor(sizes, x.dtype(), x.device()) : Tensor();
     };
     const Shape parameter(std::span<const int64_t>(x.sizes().end() - dims, size_t(dims)));
     const Tensor grad_x = wanted(ctx.needs(0), x.sizes()), grad_weight = wanted(has_weight && ctx.needs(1), parameter),
                  grad_bias = wanted(has_bias && ctx.needs(2), parameter);
+    // Per chunk of rows its own sums for weight and bias, added in order: the same bits for any number of threads.
     const Tensor scratch = empty_tensor({2, norm_row_chunks(rows.rows), rows.n}, x.dtype(), x.device());
     kernel::norm_rows_backward(stream_of(x.device()), rows, g.data(), data_or_null(grad_x), data_or_null(grad_weight),
                                data_or_null(grad_bias), scratch.data());
@@ -87,6 +96,7 @@ struct RowNorm {
 
  private:
   Grads differentiable(const Tensor& x, const Tensor& grad, const OptTensor& weight) const {
+    // A row's own dimensions make its statistics, the others sum into the parameters.
     Shape row, outer;
     for (int i = 0; i < x.dim(); ++i) (i < x.dim() - dims ? outer : row).push_back(i);
     const NormGradient g = norm_gradient(x, grad, weight, row, eps, centered);
@@ -101,6 +111,7 @@ Tensor row_norm(const Tensor& input, const Shape& normalized, const OptTensor& w
   const char* name = RowNorm<centered>::kName;
   LM_CHECK(input.is_floating(), TypeError, name, ": input is ", input.dtype(), "; need a floating-point tensor");
   LM_CHECK(normalized.size() >= 1, ValueError, name, ": normalized_shape is (); need at least one dimension");
+  // Compared from the end: normalized_shape names the last dimensions.
   bool matches = normalized.size() <= input.dim();
   for (int i = 1; matches && i <= normalized.size(); ++i) matches = input.size(-i) == normalized[normalized.size() - i];
   LM_CHECK(matches, ValueError, name, ": normalized_shape is ", normalized, ", input has shape ", input.sizes(),

@@ -15,8 +15,11 @@ struct Around {
   }
 };
 
+// Kept as size 1, so that it broadcasts back against x.
 Tensor sum_keep(const Tensor& x, int dim) { return sum(x, Shape{dim}, true, std::nullopt); }
 
+// From y and the gradient of y to that of x. It keeps y and not x: the Jacobian of softmax is a function of the
+// probabilities, diag(y) - y y^T, and that of log_softmax of their logarithms.
 template <bool log>
 struct SoftmaxGrad {
   static constexpr const char* kName = log ? "log_softmax_backward" : "softmax_backward";
@@ -36,6 +39,7 @@ struct SoftmaxGrad {
   // softmax: grad_x = y (g - s), s = sum(g y).   log_softmax: grad_x = g - e^y sum(g).
   Grads backward(Ctx& ctx, const Tensor& v) const {
     const Tensor y = ctx.saved(0), g = ctx.saved(1);
+    // d/dy and d/dg of v . grad_x. The Jacobian is symmetric for softmax, so the rule for g is the operator itself.
     if constexpr (log) {
       const Tensor ve = v * exp(y);
       return {-(ve * sum_keep(g, dim)), v - sum_keep(ve, dim)};
@@ -70,6 +74,7 @@ Tensor softmax_along(const Tensor& input, int64_t dim, std::optional<DType> dtyp
   const Tensor x = dtype ? cast(input, *dtype) : input;
   LM_CHECK(x.is_floating(), TypeError, name, ": input is ", x.dtype(), "; need a floating-point tensor, or dtype=");
   const Softmax<log> op{wrap_dim(dim, x.dim(), name)};
+  // Half precision: computed and differentiated in float between two casts, which have rules of their own.
   if (is_half(x.dtype())) return cast(apply(op, cast(x, DType::F32)), x.dtype());
   return apply(op, x);
 }

@@ -29,6 +29,7 @@ void attention_softmax(const ScoreTile& tile, void* scores, void* lse) {
   by_float(tile.item, [&]<class T>() {
     masked_rows(tile, static_cast<T*>(scores), [&](int64_t i, T* x, int64_t seen) LM_INLINE {
       const T top = row_max(x, seen);
+      // A row that sees only -inf: x - top would be NaN. PyTorch gives zeros, and so do we.
       const bool blind = top == -math::inf<T>() && row_dot(x, x, seen) == math::inf<T>();  // all -inf, no NaN
       const T sum = row_exp(x, x, seen, blind ? math::inf<T>() : top);
       if (!blind) row_scale(x, seen, T(1) / sum);

@@ -9,6 +9,7 @@ namespace {
 
 static_assert(loss_chunks(kGrain) == 1 && loss_chunks(kGrain + 1) == 2);
 
+// Cut by the number of elements only; loss.h promises the caller how many pieces there are.
 template <class Fn>
 LM_FN void pieces(int64_t n, Fn fn) {
   parallel_for(loss_chunks(n), [&](int64_t chunk) {
@@ -29,6 +30,7 @@ void loss_forward(const Loss& op, void* y, double* sums) {
         lanes<T>(count, [&](auto at, int k) LM_INLINE {
           const Simd<T> v = formula.f(at.load(x), at.load(t));
           if (out) at.store(out, v);
+          // Lanes behind the end hold f(0, 0), which need not be zero.
           sum[k] += at.keep(v, T(0));
         });
         if (sums) sums[chunk] = static_cast<double>(sum.total());
@@ -46,6 +48,7 @@ void loss_backward(const Loss& op, const void* scale, int64_t scale_step, void* 
         T* gx = grad_x ? static_cast<T*>(grad_x) + first : nullptr;
         T* gt = grad_target ? static_cast<T*>(grad_target) + first : nullptr;
         lanes<T>(count, [&](auto at, int) LM_INLINE {
+          // A reduced loss has one gradient for all elements.
           const Simd<T> g = scale_step ? at.load(scales) : Simd<T>(*scales), a = at.load(x), b = at.load(t);
           if (gx) at.store(gx, g * formula.dx(a, b));
           if (gt) at.store(gt, g * formula.dt(a, b));
@@ -76,6 +79,7 @@ void nll_scatter(const Nll& op, const void* g, int64_t g_step, void* grad_x) {
     const T *from = static_cast<const T*>(g), *w = static_cast<const T*>(op.weight);
     T* to = static_cast<T*>(grad_x);
     row_chunks(op.outer, op.n * op.inner, [&](int64_t first, int64_t last) {
+      // Cleared by the thread that then writes into it.
       T* part = to + first * op.n * op.inner;
       lanes<T>((last - first) * op.n * op.inner, [&](auto at, int) LM_INLINE { at.store(part, T(0)); });
       for (int64_t i = first * op.inner; i < last * op.inner; ++i) {

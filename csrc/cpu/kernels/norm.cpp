@@ -36,6 +36,8 @@ void norm_rows_forward(const NormRows& op, const void* bias, void* y) {
       for (int64_t i = first; i < last; ++i) {
         const T* x = static_cast<const T*>(op.x) + i * n;
         T* out = static_cast<T*>(y) + i * n;
+        // Three passes over a row in L1: mean, scatter, result. One pass with E[x^2] would save a third and cost the
+        // digits.
         const T mean = op.centered ? row_mean(x, n) : T(0);
         const T rstd = math::rsqrt(row_scatter(x, mean, n) / T(n) + T(op.eps));
         if (op.centered) static_cast<T*>(op.mean)[i] = mean;
@@ -57,6 +59,7 @@ void norm_rows_backward(const NormRows& op, const void* grad_y, void* grad_x, vo
     using V = Simd<T>;
     const T* w = static_cast<const T*>(op.weight);
     const int64_t n = op.n, chunks = norm_row_chunks(op.rows), step = chunk_count(op.rows, chunks ? chunks : 1);
+    // A chunk keeps sums of its own for weight and bias; they live in L1 beside the row.
     parallel_for(chunks, [&](int64_t chunk) {
       T* part_w = grad_weight ? static_cast<T*>(scratch) + chunk * n : nullptr;
       T* part_b = grad_bias ? static_cast<T*>(scratch) + (chunks + chunk) * n : nullptr;
@@ -85,6 +88,7 @@ void norm_rows_backward(const NormRows& op, const void* grad_y, void* grad_x, vo
         });
       }
     });
+    // Chunk after chunk, in order: not a reduction tree that depends on who came first.
     T* outs[] = {static_cast<T*>(grad_weight), static_cast<T*>(grad_bias)};
     for (int which = 0; which < 2; ++which) {
       if (!outs[which]) continue;
@@ -143,6 +147,7 @@ LM_FN void channel_map(const Channels& l, const void* const (&coefficients)[N], 
   if (!l.last) {
     row_chunks(l.batches * l.channels, l.inner, [&](int64_t first, int64_t last) {
       for (int64_t plane = first; plane < last; ++plane) {
+        // One plane, one channel: the coefficients are splats.
         V c[N];
         for (int i = 0; i < N; ++i)
           c[i] = V(static_cast<const T*>(coefficients[i])[plane / l.channels * l.step + plane % l.channels]);
@@ -154,6 +159,8 @@ LM_FN void channel_map(const Channels& l, const void* const (&coefficients)[N], 
   const int64_t together = rows_together<T>(l.channels);
   row_chunks(l.batches, l.inner * l.channels, [&](int64_t first, int64_t last) {
     for (int64_t b = first; b < last; ++b) {
+      // The coefficients of `together` rows, side by side as the rows are. Aligned: a register across two cache lines
+      // would halve the loads.
       alignas(64) T repeated[N][kMostTogether];
       const T* from[N];
       for (int i = 0; i < N; ++i) {
@@ -214,6 +221,7 @@ void channel_moments(const Channels& l, const void* data, double* mean, double* 
       channel_registers<T>(l, [&](auto at, int64_t b, int64_t row, int64_t count) LM_INLINE {
         const Simd<T> m = column_sum<T>(row, count, [&](int64_t r) LM_INLINE { return at.load(x + r * l.channels); }) *
                           Simd<T>(T(1) / T(count));
+        // The second pass finds the piece in L1.
         const Simd<T> scatter = column_sum<T>(row, count, [&](int64_t r) LM_INLINE {
           const Simd<T> d = at.load(x + r * l.channels) - m;
           return d * d;
@@ -221,6 +229,7 @@ void channel_moments(const Channels& l, const void* data, double* mean, double* 
         T means[Simd<T>::kLanes], scatters[Simd<T>::kLanes];
         m.store(means);
         scatter.store(scatters);
+        // Rows of this batch seen so far: what the merge needs as weight.
         const double before = static_cast<double>(row - b * l.inner);
         for (int lane = 0; lane < at.count(); ++lane) {
           const int64_t i = b * l.channels + at.i + lane;
@@ -258,6 +267,7 @@ void channel_grad_sums(const Channels& l, const void* data, const void* grad, co
     const T *x = static_cast<const T*>(data), *g = static_cast<const T*>(grad), *means = static_cast<const T*>(mean);
     if (l.last) {
       channel_registers<T>(l, [&](auto at, int64_t b, int64_t row, int64_t count) LM_INLINE {
+        // Distances from the mean, not x itself: sum(g x) - m sum(g) would cancel.
         const Simd<T> m = at.load(means + b * l.step);
         const int64_t c = l.channels;
         add_lanes<T>(at, sum_g + b * c,

@@ -9,6 +9,7 @@ namespace {
 
 template <class T>
 LM_FN void softmax_row(const T* x, T* y, int64_t n, bool log) {
+  // A NaN is not found by the maximum but makes the sum NaN, and with it the whole row, as it should.
   const T top = row_max(x, n);
   if (log) {
     const T lse = math::log(row_exp<T>(x, nullptr, n, top));
@@ -46,6 +47,7 @@ LM_FN void softmax_columns(At at, const T* x, T* y, int64_t n, int64_t inner, bo
     if (!log) at.store(y + j * inner, e);
     return e;
   });
+  // One logarithm, or one division, per column; then a pass of multiplications.
   const V last = log ? math::log(sum) : V(T(1)) / sum;
   for (int64_t j = 0; j < n; ++j) {
     if (log)
@@ -55,6 +57,7 @@ LM_FN void softmax_columns(At at, const T* x, T* y, int64_t n, int64_t inner, bo
   }
 }
 
+// softmax: g_x = y (g - sum(g y)).   log_softmax: g_x = g - e^y sum(g).
 template <class T>
 LM_FN void softmax_backward_row(const T* y, const T* g, T* gx, int64_t n, bool log) {
   Sums<T> sum;
@@ -145,6 +148,7 @@ void cross_entropy_forward(const CrossEntropy& op, void* loss) {
     const T *all = static_cast<const T*>(op.x), *w = static_cast<const T*>(op.weight);
     T *lse = static_cast<T*>(op.lse), *out = static_cast<T*>(loss);
     const int64_t n = op.n;
+    // What smoothing gives every class, and the weight it gives in total.
     const T each = T(op.smooth / static_cast<double>(n)), total = w ? row_sum(w, n) : T(n);
     row_chunks(op.rows, n, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
@@ -182,6 +186,7 @@ void cross_entropy_backward(const CrossEntropy& op, const void* scale, int64_t s
           continue;
         }
         const T k = scales[i * scale_step], hit = T(1 - op.smooth) * (w ? w[t] : T(1));
+        // grad_x = k (Q p - q): one multiplication and, when smoothing, one subtraction an element; then the hit.
         const Simd<T> a(k * (hit + each * total)), b(k * each), z(lse[i]);
         lanes<T>(n, [&](auto at, int) LM_INLINE {
           auto g = a * exp_below_zero(at.load(x) - z);
