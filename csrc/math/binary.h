@@ -1,5 +1,5 @@
 // Formulas of two operands: arithmetic, division with remainder, powers, extrema, comparison, logic and bits.
-// See functor.h for how to read and write one. Integers arrive as themselves and wrap around. Next: ternary.h.
+// See functor.h for how to read and write one. Integers arrive as themselves and wrap around.
 #pragma once
 
 #include "math/functor.h"

@@ -45,14 +45,6 @@ struct Rad2Deg {
   LM_ON(kFloat);
   template <class T> LM_FN static T f(T x) { return x * T(180 / kPi); }
   LM_FN static double df() { return 180 / kPi; } };
-// Bounds are inclusive: at a bound the gradient passes, as in PyTorch.
-struct Clamp {
-  LM_ON(kNumeric);
-  double min, max;
-  template <class T> LM_FN T f(T x) const {
-    const T low = saturate<T>(min), high = saturate<T>(max), y = select(x < low, low, x);
-    return select(y > high, high, y); }
-  template <class T> LM_FN T df_x(T x) const { return select((x >= T(min)) & (x <= T(max)), T(1), T(0)); } };
 // An infinite replacement stands for the largest finite number of the type.
 struct NanToNum {
   LM_ON(kNumeric);
