@@ -420,6 +420,13 @@ void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const C
   while (one.size(1) > 1 && source.window_elements(one) * item > kWindowBytes) one.end[1] = (one.end[1] + 1) / 2;
   while (one.size(1) == 1 && one.size(2) > 1 && source.window_elements(one) * item > kWindowBytes)
     one.end[2] = (one.end[2] + 1) / 2;
+  // Depthwise rows are read in place, so that a gradient in another order is copied as a window of itself.
+  Axis same[3];
+  for (int i = 0; i < 3; ++i) {
+    same[i].count = same[i].size = g.out[i];
+    same[i].offsets = same[i].taps = {0};
+  }
+  const Source grad_source(dtype, grad_y, g.c_out, same);
   // The gradient of y must be channels-last and in whole vectors to be read in place.
   const bool direct = out % lanes == 0 && grad_y.c == 1;
 
@@ -427,8 +434,8 @@ void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const C
     const int64_t slab = chunk / chunk_count(rows, part_rows), part = chunk % chunk_count(rows, part_rows);
     const int64_t row0 = part * part_rows, row1 = std::min(rows, row0 + part_rows);
     char* sum = offset(sums.data(), slab * size, item);
-    Scratch scratch, packed;
-    std::vector<int64_t> a_rows, segments, lines;
+    Scratch scratch, packed, grad_scratch;
+    std::vector<int64_t> a_rows, segments;
     for (int64_t n = slab * group; n < std::min(g.n, (slab + 1) * group); ++n)
       for (int64_t z = 0; z < g.out[0]; z += one.end[1])
         for (int64_t r = 0; r < g.out[1]; r += one.end[2]) {
@@ -436,6 +443,8 @@ void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const C
                         {n + 1, std::min(g.out[0], z + one.end[1]), std::min(g.out[1], r + one.end[2]), g.out[2]}};
           const Window window = source.open(box, scratch);
           const Taps entries(axes, window, c, false);
+          Window grads;
+          if (depthwise) grads = grad_source.open(box, grad_scratch);
           a_rows.clear();
           for (int64_t t = row0; t < row1; ++t) a_rows.push_back(entries.entries[size_t(t / c)] + t % c);
           for (int64_t zz = z; zz < box.end[1]; ++zz) {
@@ -450,7 +459,9 @@ void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const C
                 kernel::conv_depthwise_weights(stream, dtype, g.out[2], g.c_in, taps,
                                                offset(window.data, segments[size_t(rr)], item),
                                                axes[2].step * window.stride[3], entries.entries.data(),
-                                               offset(grad_y.data, g_at + rr * grad_y.x[1], item), grad_y.x[2], sum);
+                                               offset(grads.data, grads.origin + (zz - z) * grads.stride[1] +
+                                                                      rr * grads.stride[2], item),
+                                               grads.stride[3], sum);
               continue;
             }
             const int64_t depth = std::max<int64_t>(1, kDepth / g.out[2]);  // lines in one pass

@@ -112,8 +112,10 @@ struct Affine {
     const Tensor x = ctx.saved(0), w = ctx.saved(1);
     if (ctx.needs(0)) out[0] = apply(Affine{!transposed}, grad, w, OptTensor());
     if (ctx.needs(1)) {
-      const Tensor rows = x.dim() == 2 ? x : reshape(x, Shape{-1, x.size(-1)});
-      const Tensor g = grad.dim() == 2 ? grad : reshape(grad, Shape{-1, grad.size(-1)});
+      int64_t m = 1;
+      for (int i = 0; i < x.dim() - 1; ++i) m *= x.size(i);
+      const Tensor rows = x.dim() == 2 ? x : reshape(x, Shape{m, x.size(-1)});
+      const Tensor g = grad.dim() == 2 ? grad : reshape(grad, Shape{m, grad.size(-1)});
       out[1] = transposed ? apply(Affine{false}, t(g), rows, OptTensor())   // (n,m) @ (m,k) -> (n,k)
                           : apply(Affine{false}, t(rows), g, OptTensor());  // (k,m) @ (m,n) -> (k,n)
     }
