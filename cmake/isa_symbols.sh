@@ -5,8 +5,8 @@
 # files must carry the namespace of its instruction set.   isa_symbols.sh ISA OBJECT...
 isa=$1
 shift
-leaks=$(nm -C "$@" 2>/dev/null | grep -E '^[0-9a-f]+ [WVu] ' | cut -d' ' -f3- | grep -v "cpu::$isa::" |
-  grep -vE '^(guard variable|typeinfo|DW\.ref)' | sort -u)
+leaks=$(nm -C "$@" 2>/dev/null | grep -E '^[0-9a-f]+ W ' | cut -d' ' -f3- | grep -v "cpu::$isa::" |
+  sort -u)
 [ -z "$leaks" ] && exit 0
 printf 'symbols shared between instruction sets in %s kernels; make them always_inline:\n%s\n' "$isa" "$leaks"
 exit 1
