@@ -46,12 +46,12 @@ struct Fmod {
   template <class T> LM_FN static T db(T a, T b) { return -trunc(a / b); } };
 
 // --- powers and logarithms ---
-// 0^0 = 1 with derivative 0; a log of what is not used must not be infinite.
+// a^0 = 1 with derivative 0, whatever a is; a log of what is not used must not be infinite.
 struct Pow {
   LM_ON(kNumeric);
   template <class T> LM_FN static T f(T a, T b) { return pow(a, b); }
   template <class T> LM_FN static T da(T a, T b) {
-    return b * pow(a, select((a == T(0)) & (b == T(0)), T(0), b - T(1))); }
+    return b * pow(a, select(b == T(0), T(0), b - T(1))); }
   template <class T> LM_FN static T db(T a, T b) {
     const auto flat = (a == T(0)) & (b >= T(0));
     return select(flat, T(0), pow(a, b) * log(select(flat, T(1), a))); } };
@@ -112,8 +112,11 @@ struct Fmin {
 struct Atan2 {
   LM_ON(kFloat);
   template <class T> LM_FN static T f(T a, T b) { return atan2(a, b); }
-  template <class T> LM_FN static T da(T a, T b) { return b / (a * a + b * b); }
-  template <class T> LM_FN static T db(T a, T b) { return -(a / (a * a + b * b)); } };
+  template <class T> LM_FN static T da(T a, T b) { return b / square(a, b); }
+  template <class T> LM_FN static T db(T a, T b) { return -(a / square(a, b)); }
+  template <class T> LM_FN static T square(T a, T b) {  // 1 at the origin, whose gradient is 0
+    const T s = a * a + b * b;
+    return select(s == T(0), T(1), s); } };
 struct Hypot {
   LM_ON(kFloat);
   template <class T> LM_FN static T f(T a, T b) { return hypot(a, b); }

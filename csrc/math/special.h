@@ -70,13 +70,13 @@ LM_FN double inverse_power(double x, double n) {
   for (double i = 1; i < n; i += 1) y *= r;
   return y;
 }
-// zeta(s, q) = sum (q + k)^-s for whole s >= 2, by Euler and Maclaurin: 9 terms, the integral, Bernoulli corrections.
+// zeta(s, q) = sum (q + k)^-s for whole s >= 2 and q > 0, by Euler and Maclaurin: 9 terms, the integral, Bernoulli
+// corrections.
 LM_FN double hurwitz_zeta(double s, double q) {
-  if (q <= 0 && q == ::floor(q)) return __builtin_inf();
+  if (q == __builtin_inf()) return 0;
   double sum = 0;
-  const double shift = q < 0 ? ::ceil(-q) : 0;
-  for (double k = 0; k < shift + 9; k += 1) sum += inverse_power(q + k, s);
-  const double a = q + shift + 9, p = inverse_power(a, s);
+  for (double k = 0; k < 9; k += 1) sum += inverse_power(q + k, s);
+  const double a = q + 9, p = inverse_power(a, s);
   sum += p * a / (s - 1) + 0.5 * p;
   // B_2j / (2j)! and s (s + 1) ... (s + 2j - 2) a^(-s - 2j + 1)
   constexpr double kBernoulli[] = {
@@ -88,13 +88,17 @@ LM_FN double hurwitz_zeta(double s, double q) {
   }
   return sum;
 }
-// The n-th derivative of digamma, for whole n: (-1)^(n+1) n! zeta(n + 1, x).
+// The n-th derivative of digamma, for whole n: (-1)^(n+1) n! zeta(n + 1, x). Below 0 the terms left of the last pole
+// are a difference of two zetas of their distances, so that no x takes long.
 LM_FN double polygamma_number(double n, double x) {
   if (n == 0) return digamma_number(x);
-  if (!(n > 0) || n != ::floor(n)) return __builtin_nan("");
+  if (!(n > 0 && n <= 1000) || n != ::floor(n)) return __builtin_nan("");  // n! is infinite from 171 on
   double sign = -1, factorial = 1;
   for (double i = 1; i <= n; i += 1) sign = -sign, factorial *= i;
-  return sign * factorial * hurwitz_zeta(n + 1, x);
+  if (x > 0) return sign * factorial * hurwitz_zeta(n + 1, x);
+  const double f = x - ::floor(x);
+  if (f == 0) return __builtin_inf();
+  return factorial * (sign * hurwitz_zeta(n + 1, f) + hurwitz_zeta(n + 1, 1 - f) - hurwitz_zeta(n + 1, 1 - x));
 }
 
 // erfinv(y) = y P(w), w = -log(1 - y^2), with one polynomial for w < 5 and one in sqrt(w) beyond (the approach of Giles

@@ -140,6 +140,9 @@ TEST(Math, GammaFunctions) {
     EXPECT_NEAR(math::polygamma(k.x, 1), k.trigamma, 2e-14 * std::abs(k.trigamma)) << k.x;
     EXPECT_NEAR(math::polygamma(k.x, 2), k.tetragamma, 1e-13 * std::abs(k.tetragamma)) << k.x;
   }
+  // psi'(x) + psi'(1 - x) = (pi / sin(pi x))^2; far below 0 it must not take long.
+  EXPECT_NEAR(math::polygamma(-1e9 + 0.25, 1), 2 * math::kPi * math::kPi - 1e-9, 1e-8);
+  EXPECT_EQ(math::polygamma(math::kInf, 1), 0);
   EXPECT_EQ(math::digamma(0.0), -math::kInf);
   EXPECT_TRUE(std::isnan(math::digamma(-1.0)));
   EXPECT_EQ(math::lgamma(-1.0), math::kInf);
@@ -348,6 +351,8 @@ TEST(Formulas, EdgesAreThoseOfPyTorch) {
     EXPECT_EQ(math::Fmin::f(V(a), V(b))[0], 1.f);
   }
   EXPECT_EQ(math::Pow::da(0.0, 0.0), 0);
+  EXPECT_EQ(math::Pow::da(math::kNan, 0.0), 0);
+  EXPECT_EQ(math::Atan2::da(0.0, 0.0), 0);
   EXPECT_EQ(math::Pow::db(0.0, 2.0), 0);
   EXPECT_EQ(math::Pow::da(0.0, 2.0), 0);
   EXPECT_EQ(math::Pow::da(0.0, 1.0), 1);
