@@ -60,7 +60,7 @@ void copy_window(const Axis (&axes)[3], const Box& box, const ConvImage& x, int6
     low[i] = box.begin[i + 1] * axes[i].step + axes[i].low();
   }
   const int64_t row = extent[2] * channels;
-  const int64_t x0 = std::clamp<int64_t>(-low[2], 0, extent[2]);                                // columns that exist
+  const int64_t x0 = std::clamp<int64_t>(-low[2], 0, extent[2]);  // columns that exist
   const int64_t x1 = std::max(x0, std::min(extent[2], axes[2].size - low[2]));
   for (int64_t n = box.begin[0]; n < box.end[0]; ++n)
     for (int64_t z = low[0]; z < low[0] + extent[0]; ++z)
@@ -96,8 +96,8 @@ struct Source {
   Source(DType dtype, const ConvImage& x, int64_t channels, const Axis (&axes)[3])
       : dtype(dtype), x(x), channels(channels), axes(axes) {
     // A single channel has no order; rows must be dense for neighbouring taps to be one run.
-    copied = (x.c != 1 && channels > 1) || axes[0].padded() || axes[1].padded() || axes[2].padded() ||
-             x.x[2] != channels;
+    copied =
+        (x.c != 1 && channels > 1) || axes[0].padded() || axes[1].padded() || axes[2].padded() || x.x[2] != channels;
   }
   int64_t window_elements(const Box& box) const {
     int64_t n = box.size(0) * channels;
@@ -117,8 +117,10 @@ struct Source {
       return w;
     }
     scratch.reserve(window_elements(box) * item_size(dtype));
-    if (dtype == DType::F32) copy_window(axes, box, x, channels, scratch.data<float>());
-    else copy_window(axes, box, x, channels, scratch.data<double>());
+    if (dtype == DType::F32)
+      copy_window(axes, box, x, channels, scratch.data<float>());
+    else
+      copy_window(axes, box, x, channels, scratch.data<double>());
     w.data = scratch.data();
     w.stride[3] = channels;
     for (int i = 2; i >= 0; --i) w.stride[i] = w.stride[i + 1] * axes[i].extent(box.size(i + 1));
@@ -141,7 +143,8 @@ struct Cut {
     while (one.size(1) == 1 && one.size(2) > 1 &&
            (source.window_elements(one) * item > kWindowBytes || (n * pixels > 8 * rows && one.pixels() > 8 * rows)))
       one.end[2] = (one.end[2] + 1) / 2;
-    while (one.size(1) == 1 && one.size(2) == 1 && one.pixels() > 64 && source.window_elements(one) * item > kWindowBytes)
+    while (one.size(1) == 1 && one.size(2) == 1 && one.pixels() > 64 &&
+           source.window_elements(one) * item > kWindowBytes)
       one.end[3] = (one.end[3] + 1) / 2;
     while (n < kMaxParts && one.pixels() > 2 * rows && one.size(2) > 1 &&
            n * chunk_count(axes[0].count, one.end[1]) * chunk_count(axes[1].count, one.end[2]) < kMaxParts)
@@ -179,7 +182,8 @@ struct Taps {
   Taps(const Axis (&axes)[3], const Window& w, int64_t channels, bool dense) {
     const Axis& x = axes[2];
     const int64_t n = int64_t(x.offsets.size());
-    const bool merge = dense && w.stride[3] == channels && x.offsets.back() - x.low() == n - 1 && n * channels <= kDepth;
+    const bool merge =
+        dense && w.stride[3] == channels && x.offsets.back() - x.low() == n - 1 && n * channels <= kDepth;
     run = merge ? n * channels : channels;
     for (int64_t z : axes[0].offsets)
       for (int64_t y : axes[1].offsets)
@@ -201,11 +205,33 @@ void pixel_rows(const Axis (&axes)[3], const Box& box, const int64_t (&stride)[4
       }
 }
 
-// Weights as (group, tap, k, n): element = group * group_stride + tap + k * k_stride + n * n_stride.
+// Weights as (tap, group, k, n): element = tap * tap_stride + group * group_stride + k * k_stride + n * n_stride.
 struct Weights {
   const void* data;
-  int64_t k, n, group_stride, k_stride, n_stride;
+  int64_t k, n, tap_stride, group_stride, k_stride, n_stride;
 };
+
+// Brings (c_out, c, tap) to (tap, c_out, c): packing one tap then reads rows of channels, not single numbers.
+const void* split_taps(DType dtype, const void* w, int64_t c_out, int64_t c, int64_t taps, Scratch& scratch) {
+  if (taps == 1) return w;
+  scratch.reserve(taps * c_out * c * item_size(dtype));
+  auto split = [&]<class T>(T) {
+    const int64_t rows = std::max<int64_t>(1, (1 << 16) / (c * taps));
+    parallel_for(chunk_count(c_out, rows), [&](int64_t chunk) {
+      for (int64_t o = chunk * rows; o < std::min(c_out, (chunk + 1) * rows); ++o) {
+        const T* from = static_cast<const T*>(w) + o * c * taps;
+        T* to = scratch.data<T>() + o * c;
+        for (int64_t i = 0; i < c; ++i)
+          for (int64_t t = 0; t < taps; ++t) to[t * c_out * c + i] = from[i * taps + t];
+      }
+    });
+  };
+  if (dtype == DType::F32)
+    split(float());
+  else
+    split(double());
+  return scratch.data();
+}
 
 // y (n, positions, groups * w.n) = sum over taps of x @ w. The loop of every convolution but the weight gradient.
 void correlate(Stream stream, DType dtype, int64_t images, int64_t groups, const Axis (&axes)[3], const int64_t* kernel,
@@ -218,10 +244,10 @@ void correlate(Stream stream, DType dtype, int64_t images, int64_t groups, const
     const int64_t g = chunk / taps, t = chunk % taps;
     const int64_t tx = t % int64_t(axes[2].taps.size()), rest = t / int64_t(axes[2].taps.size());
     const int64_t ty = rest % int64_t(axes[1].taps.size()), tz = rest / int64_t(axes[1].taps.size());
-    const int64_t tap = (axes[0].taps[size_t(tz)] * kernel[1] + axes[1].taps[size_t(ty)]) * kernel[2] +
-                        axes[2].taps[size_t(tx)];
-    kernel::gemm_pack(stream, dtype, offset(w.data, g * w.group_stride + tap, item), w.k_stride, w.n_stride, w.k, w.n,
-                      offset(packed.data(), g * packed_size, item), t * w.k, rows_b);
+    const int64_t tap =
+        (axes[0].taps[size_t(tz)] * kernel[1] + axes[1].taps[size_t(ty)]) * kernel[2] + axes[2].taps[size_t(tx)];
+    kernel::gemm_pack(stream, dtype, offset(w.data, tap * w.tap_stride + g * w.group_stride, item), w.k_stride,
+                      w.n_stride, w.k, w.n, offset(packed.data(), g * packed_size, item), t * w.k, rows_b);
   });
 
   const Source source(dtype, x, groups * w.k, axes);
@@ -249,8 +275,8 @@ void correlate(Stream stream, DType dtype, int64_t images, int64_t groups, const
         for (int64_t z = 0; z < box.size(1); ++z)
           for (int64_t r = 0; r < box.size(2); ++r)
             for (int64_t i = 0; i < box.size(3); ++i)
-              out_rows.push_back(n * y_stride[0] + z * axes[0].stride * y_stride[1] +
-                                 r * axes[1].stride * y_stride[2] + i * axes[2].stride * y_stride[3]);
+              out_rows.push_back(n * y_stride[0] + z * axes[0].stride * y_stride[1] + r * axes[1].stride * y_stride[2] +
+                                 i * axes[2].stride * y_stride[3]);
     }
     GemmTile tile;
     tile.m = box.pixels();
@@ -319,8 +345,10 @@ void correlate_depthwise(Stream stream, DType dtype, int64_t images, int64_t cha
                          const int64_t (&y_size)[3]) {
   const int64_t item = item_size(dtype), all = kernel[0] * kernel[1] * kernel[2];
   Scratch by_tap(all * channels * item);
-  if (dtype == DType::F32) transpose_taps(static_cast<const float*>(w), channels, all, by_tap.data<float>());
-  else transpose_taps(static_cast<const double*>(w), channels, all, by_tap.data<double>());
+  if (dtype == DType::F32)
+    transpose_taps(static_cast<const float*>(w), channels, all, by_tap.data<float>());
+  else
+    transpose_taps(static_cast<const double*>(w), channels, all, by_tap.data<double>());
   std::vector<int64_t> weights;
   for (int64_t z : axes[0].taps)
     for (int64_t r : axes[1].taps)
@@ -338,8 +366,8 @@ void correlate_depthwise(Stream stream, DType dtype, int64_t images, int64_t cha
     for (int64_t n = box.begin[0]; n < box.end[0]; ++n)
       for (int64_t z = box.begin[1]; z < box.end[1]; ++z)
         for (int64_t r = box.begin[2]; r < box.end[2]; ++r, row += size_t(box.size(3))) {
-          const int64_t line = (n * y_size[0] + axes[0].first + z * axes[0].stride) * y_size[1] + axes[1].first +
-                               r * axes[1].stride;
+          const int64_t line =
+              (n * y_size[0] + axes[0].first + z * axes[0].stride) * y_size[1] + axes[1].first + r * axes[1].stride;
           const int64_t at = (line * y_size[2] + axes[2].first + box.begin[3] * axes[2].stride) * channels;
           kernel::conv_depthwise(stream, dtype, box.size(3), channels, int64_t(weights.size()),
                                  offset(window.data, in_rows[row], item), axes[2].step * window.stride[3],
@@ -356,19 +384,22 @@ void conv_forward(Stream stream, DType dtype, const ConvGeometry& g, const ConvI
   const Axis axes[3] = {forward_axis(g, 0), forward_axis(g, 1), forward_axis(g, 2)};
   if (is_depthwise(g)) return correlate_depthwise(stream, dtype, g.n, g.c_in, axes, g.kernel, x, w, bias, y, g.out);
   const int64_t taps = g.kernel[0] * g.kernel[1] * g.kernel[2], c = g.c_in / g.groups, out = g.c_out / g.groups;
-  const Weights weights{w, c, out, out * c * taps, taps, c * taps};
+  Scratch scratch;
+  const Weights weights{split_taps(dtype, w, g.c_out, c, taps, scratch), c, out, g.c_out * c, out * c, 1, c};
   correlate(stream, dtype, g.n, g.groups, axes, g.kernel, x, weights, bias, y, g.out);
 }
 
 void conv_data_grad(Stream stream, DType dtype, const ConvGeometry& g, const ConvImage& grad_y, const void* w,
                     const void* bias, void* grad_x) {
   const int64_t taps = g.kernel[0] * g.kernel[1] * g.kernel[2], c = g.c_in / g.groups, out = g.c_out / g.groups;
-  const Weights weights{w, out, c, out * c * taps, c * taps, taps};
+  Scratch scratch;
+  const Weights weights{
+      is_depthwise(g) ? w : split_taps(dtype, w, g.c_out, c, taps, scratch), out, c, g.c_out * c, out * c, c, 1};
   const int64_t item = item_size(dtype);
   // With a stride, the positions of one phase are reached by the same taps: a plain correlation each.
   const int64_t phases = g.stride[0] * g.stride[1] * g.stride[2];
-  auto phase_axes = [&](int64_t phase, Axis (&axes)[3]) {
-    for (int i = 2; i >= 0; --i, phase /= 1) {
+  auto phase_axes = [&](int64_t phase, Axis(&axes)[3]) {
+    for (int i = 2; i >= 0; --i) {
       axes[i] = adjoint_axis(g, i, phase % g.stride[i]);
       phase /= g.stride[i];
     }
@@ -383,8 +414,10 @@ void conv_data_grad(Stream stream, DType dtype, const ConvGeometry& g, const Con
     const int64_t pixels = g.n * g.in[0] * g.in[1] * g.in[2];
     for (int64_t p = 0; p < pixels; ++p) {
       char* row = offset(grad_x, p * g.c_in, item);
-      if (bias) std::memcpy(row, bias, size_t(g.c_in * item));
-      else std::memset(row, 0, size_t(g.c_in * item));
+      if (bias)
+        std::memcpy(row, bias, size_t(g.c_in * item));
+      else
+        std::memset(row, 0, size_t(g.c_in * item));
     }
   }
   for (int64_t phase = 0; phase < phases; ++phase) {
@@ -407,10 +440,11 @@ void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const C
   const int64_t size = g.groups * taps * c * out;  // as (group, tap, c, out)
   const bool depthwise = is_depthwise(g);
 
-  // The gradient is a sum over positions: slabs of images, each into a sum of its own. Where the weights are too many for
-  // that, rows of the gradient are shared out instead.
+  // The gradient is a sum over positions: slabs of images, each into a sum of its own. Where the weights are too many
+  // for that, rows of the gradient are shared out instead.
   const int64_t slabs = std::clamp<int64_t>(kPartialBytes / (size * item), 1, std::min(kMaxParts, g.n));
-  const int64_t rows = taps * c, parts = depthwise ? 1 : std::clamp<int64_t>(kMaxParts / slabs, 1, (rows + 47) / 48);
+  const int64_t rows = taps * c,
+                parts = depthwise ? 1 : std::clamp<int64_t>(kMaxParts / 2 / slabs, 1, (rows + 47) / 48);
   const int64_t part_rows = round_up(chunk_count(rows, parts), 12), group = chunk_count(g.n, slabs);
   Scratch sums(slabs * size * item);
   std::memset(sums.data(), 0, size_t(slabs * size * item));
@@ -420,6 +454,10 @@ void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const C
   while (one.size(1) > 1 && source.window_elements(one) * item > kWindowBytes) one.end[1] = (one.end[1] + 1) / 2;
   while (one.size(1) == 1 && one.size(2) > 1 && source.window_elements(one) * item > kWindowBytes)
     one.end[2] = (one.end[2] + 1) / 2;
+  // Small images together, since every pass reads and writes the sums.
+  const int64_t pixels = g.out[0] * g.out[1] * g.out[2];
+  int64_t images = one.pixels() == pixels ? std::max<int64_t>(1, kDepth / pixels) : 1;
+  while (images > 1 && source.window_elements(one) * images * item > 2 * kWindowBytes) --images;
   // Depthwise rows are read in place, so that a gradient in another order is copied as a window of itself.
   Axis same[3];
   for (int i = 0; i < 3; ++i) {
@@ -427,96 +465,107 @@ void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const C
     same[i].offsets = same[i].taps = {0};
   }
   const Source grad_source(dtype, grad_y, g.c_out, same);
-  // The gradient of y must be channels-last and in whole vectors to be read in place.
-  const bool direct = out % lanes == 0 && grad_y.c == 1;
+  // The gradient of y is read in place where it is channels-last, in whole vectors, and so narrow that its rows do not
+  // compete for the same cache lines.
+  const bool narrow = out % lanes == 0 && grad_y.c == 1 && grad_y.x[2] <= gemm_panel(dtype);
 
   parallel_for(chunk_count(g.n, group) * chunk_count(rows, part_rows), [&](int64_t chunk) {
     const int64_t slab = chunk / chunk_count(rows, part_rows), part = chunk % chunk_count(rows, part_rows);
     const int64_t row0 = part * part_rows, row1 = std::min(rows, row0 + part_rows);
     char* sum = offset(sums.data(), slab * size, item);
     Scratch scratch, packed, grad_scratch;
-    std::vector<int64_t> a_rows, segments;
-    for (int64_t n = slab * group; n < std::min(g.n, (slab + 1) * group); ++n)
+    std::vector<int64_t> a_rows, lines, grad_lines;
+    const int64_t last = std::min(g.n, (slab + 1) * group);
+    for (int64_t n = slab * group; n < last; n += images)
       for (int64_t z = 0; z < g.out[0]; z += one.end[1])
         for (int64_t r = 0; r < g.out[1]; r += one.end[2]) {
           const Box box{{n, z, r, 0},
-                        {n + 1, std::min(g.out[0], z + one.end[1]), std::min(g.out[1], r + one.end[2]), g.out[2]}};
+                        {std::min(last, n + images), std::min(g.out[0], z + one.end[1]),
+                         std::min(g.out[1], r + one.end[2]), g.out[2]}};
           const Window window = source.open(box, scratch);
-          const Taps entries(axes, window, c, false);
-          Window grads;
+          Window grads{grad_y.data, {grad_y.n, grad_y.x[0], grad_y.x[1], grad_y.x[2]}, 0};
+          grads.origin = n * grad_y.n + z * grad_y.x[0] + r * grad_y.x[1];
           if (depthwise) grads = grad_source.open(box, grad_scratch);
+          // A line of output is a segment of k: where it starts in the window and in the gradient.
+          lines.clear();
+          grad_lines.clear();
+          for (int64_t i = 0; i < box.size(0); ++i)
+            for (int64_t j = 0; j < box.size(1); ++j)
+              for (int64_t l = 0; l < box.size(2); ++l) {
+                lines.push_back(window.origin + i * window.stride[0] + j * axes[0].step * window.stride[1] +
+                                l * axes[1].step * window.stride[2]);
+                grad_lines.push_back(grads.origin + i * grads.stride[0] + j * grads.stride[1] + l * grads.stride[2]);
+              }
+          const Taps entries(axes, window, c, false);
+          const int64_t x_step = axes[2].step * window.stride[3], all = int64_t(lines.size());
+          if (depthwise) {
+            for (size_t i = 0; i < lines.size(); ++i)
+              kernel::conv_depthwise_weights(stream, dtype, g.out[2], g.c_in, taps, offset(window.data, lines[i], item),
+                                             x_step, entries.entries.data(), offset(grads.data, grad_lines[i], item),
+                                             grads.stride[3], sum);
+            continue;
+          }
           a_rows.clear();
           for (int64_t t = row0; t < row1; ++t) a_rows.push_back(entries.entries[size_t(t / c)] + t % c);
-          for (int64_t zz = z; zz < box.end[1]; ++zz) {
-            // The pixels of one plane: a segment of k for each line of output.
-            segments.clear();
-            for (int64_t rr = 0; rr < box.size(2); ++rr)
-              segments.push_back(window.origin + (zz - z) * axes[0].step * window.stride[1] +
-                                 rr * axes[1].step * window.stride[2]);
-            const int64_t g_at = n * grad_y.n + zz * grad_y.x[0] + r * grad_y.x[1];
-            if (depthwise) {
-              for (int64_t rr = 0; rr < box.size(2); ++rr)
-                kernel::conv_depthwise_weights(stream, dtype, g.out[2], g.c_in, taps,
-                                               offset(window.data, segments[size_t(rr)], item),
-                                               axes[2].step * window.stride[3], entries.entries.data(),
-                                               offset(grads.data, grads.origin + (zz - z) * grads.stride[1] +
-                                                                      rr * grads.stride[2], item),
-                                               grads.stride[3], sum);
-              continue;
-            }
-            const int64_t depth = std::max<int64_t>(1, kDepth / g.out[2]);  // lines in one pass
-            for (int64_t rr = 0; rr < box.size(2); rr += depth) {
-              const int64_t count = std::min(depth, box.size(2) - rr), pixels = count * g.out[2];
-              for (int64_t h = 0; h < g.groups; ++h) {
-                const char* gy = offset(grad_y.data, g_at + rr * grad_y.x[1] + h * out * grad_y.c, item);
-                GemmTile tile;
-                if (direct && grad_y.x[1] == g.out[2] * grad_y.x[2]) {
-                  tile.b = gy;
-                  tile.b_row = grad_y.x[2];
-                } else {
-                  packed.reserve(pixels * round_up(out, lanes) * item);
-                  for (int64_t line = 0; line < count; ++line)
-                    kernel::gemm_pack(stream, dtype, offset(gy, line * grad_y.x[1], item), grad_y.x[2], grad_y.c,
-                                      g.out[2], out, packed.data(), line * g.out[2], pixels);
-                  tile.b = packed.data();
-                }
-                tile.m = row1 - row0;
-                tile.n = out;
-                tile.k = g.out[2];
-                tile.segments = count;
-                tile.a = offset(window.data, h * c, item);
-                tile.a_rows = a_rows.data();
-                tile.a_col = axes[2].step * window.stride[3];
-                tile.a_segments = segments.data() + rr;
-                tile.c = offset(sum, (h * rows + row0) * out, item);
-                tile.c_row = out;
-                tile.accumulate = true;
-                kernel::gemm_tile(stream, dtype, tile);
+          const int64_t depth = std::max<int64_t>(1, kDepth / g.out[2]);  // lines in one pass
+          for (int64_t first = 0; first < all; first += depth) {
+            const int64_t count = std::min(depth, all - first), pixels = count * g.out[2];
+            bool in_place = narrow;
+            for (int64_t i = 1; i < count; ++i)
+              in_place &= grad_lines[size_t(first + i)] == grad_lines[size_t(first)] + i * g.out[2] * grad_y.x[2];
+            for (int64_t h = 0; h < g.groups; ++h) {
+              GemmTile tile;
+              if (in_place) {
+                tile.b = offset(grad_y.data, grad_lines[size_t(first)] + h * out, item);
+                tile.b_row = grad_y.x[2];
+              } else {
+                packed.reserve(pixels * round_up(out, lanes) * item);
+                for (int64_t i = 0; i < count; ++i)
+                  kernel::gemm_pack(stream, dtype,
+                                    offset(grad_y.data, grad_lines[size_t(first + i)] + h * out * grad_y.c, item),
+                                    grad_y.x[2], grad_y.c, g.out[2], out, packed.data(), i * g.out[2], pixels);
+                tile.b = packed.data();
               }
+              tile.m = row1 - row0;
+              tile.n = out;
+              tile.k = g.out[2];
+              tile.segments = count;
+              tile.a = offset(window.data, h * c, item);
+              tile.a_rows = a_rows.data();
+              tile.a_col = x_step;
+              tile.a_segments = lines.data() + first;
+              tile.c = offset(sum, (h * rows + row0) * out, item);
+              tile.c_row = out;
+              tile.accumulate = true;
+              kernel::gemm_tile(stream, dtype, tile);
             }
           }
         }
   });
 
-  // Sum the slabs in order and bring (group, tap, c, out) to (group, out, c, tap); depthwise sums are (tap, channel).
+  // Sum the slabs in order and bring (group, tap, c, out) to (group, out, c, tap); depthwise sums are (tap, channel),
+  // as one group. Sixteen outputs at a time: whole cache lines are read, and every output's row is written in order.
   auto finish = [&]<class T>(T) {
-    const T* sum = sums.data<T>();
-    T* to = static_cast<T*>(grad_w);
-    const int64_t used = chunk_count(g.n, group);
-    const int64_t inner = depthwise ? 1 : out, in = depthwise ? g.c_in : c;
-    parallel_for(chunk_count(g.groups * taps * c, 64), [&](int64_t chunk) {
-      for (int64_t i = chunk * 64; i < std::min(g.groups * taps * c, (chunk + 1) * 64); ++i) {
-        const int64_t h = i / (taps * in), t = i / in % taps, ci = i % in;
-        for (int64_t o = 0; o < inner; ++o) {
-          T total = 0;
-          for (int64_t s = 0; s < used; ++s) total += sum[s * size + i * inner + o];
-          to[((h * inner + o) * in + ci) * taps + t] = total;
+    constexpr int64_t kTogether = 16;
+    const int64_t used = chunk_count(g.n, group), in = depthwise ? 1 : c, outer = depthwise ? g.c_in : out;
+    const int64_t blocks = chunk_count(outer, kTogether), sets = depthwise ? 1 : g.groups;
+    parallel_for(sets * blocks, [&](int64_t chunk) {
+      const int64_t h = chunk / blocks, o = chunk % blocks * kTogether, n = std::min(kTogether, outer - o);
+      T* to = static_cast<T*>(grad_w) + (h * outer + o) * in * taps;
+      for (int64_t i = 0; i < in; ++i)
+        for (int64_t t = 0; t < taps; ++t) {
+          const T* from = sums.data<T>() + ((h * taps + t) * in + i) * outer + o;
+          T total[kTogether] = {};
+          for (int64_t s = 0; s < used; ++s)
+            for (int64_t j = 0; j < n; ++j) total[j] += from[s * size + j];
+          for (int64_t j = 0; j < n; ++j) to[(j * in + i) * taps + t] = total[j];
         }
-      }
     });
   };
-  if (dtype == DType::F32) finish(float());
-  else finish(double());
+  if (dtype == DType::F32)
+    finish(float());
+  else
+    finish(double());
 }
 
 }  // namespace lamina::cpu

@@ -12,15 +12,15 @@
 namespace lamina::cpu {
 namespace {
 
-constexpr int64_t kTileBytes = 192 << 10;      // of A in one chunk: stays in L2
-constexpr int64_t kMinRows = 48;               // of A in one chunk: B is read once per chunk
-constexpr int64_t kBlockBytes = 2048;          // of a row of A in one pass over k
-constexpr int64_t kBlockColumns = 1024;        // of B packed at a time
-constexpr int64_t kChunkWork = 1 << 20;        // multiply-adds worth a thread's wake-up (about 4 us)
+constexpr int64_t kTileBytes = 192 << 10;  // of A in one chunk: stays in L2
+constexpr int64_t kMinRows = 48;           // of A in one chunk: B is read once per chunk
+constexpr int64_t kBlockBytes = 2048;      // of a row of A in one pass over k
+constexpr int64_t kBlockColumns = 1024;    // of B packed at a time
+constexpr int64_t kChunkWork = 1 << 20;    // multiply-adds worth a thread's wake-up (about 4 us)
 constexpr int64_t kMaxChunks = 64;
-constexpr int64_t kSmallWork = 64 * 64 * 64;   // up to here nothing is cut
-constexpr int64_t kDirectRows = 16;            // up to here packing B costs more than it gains
-constexpr int64_t kSlabK = 2048;               // depth of a slab when the work is all in k
+constexpr int64_t kSmallWork = 64 * 64 * 64;  // up to here nothing is cut
+constexpr int64_t kDirectRows = 16;           // up to here packing B costs more than it gains
+constexpr int64_t kSlabK = 2048;              // depth of a slab when the work is all in k
 
 const char* offset(const void* p, int64_t elements, int64_t item) {
   return static_cast<const char*>(p) + elements * item;
@@ -30,8 +30,10 @@ int64_t round_up(int64_t x, int64_t step) { return (x + step - 1) / step * step;
 
 template <class F>
 void by_float(DType dtype, F f) {
-  if (dtype == DType::F32) f(float());
-  else f(double());
+  if (dtype == DType::F32)
+    f(float());
+  else
+    f(double());
 }
 
 // C = beta * C + bias. Returns false, doing nothing, when the kernels do it themselves.
@@ -237,8 +239,10 @@ void gemm(Stream stream, const GemmProblem& p, const GemmEpilogue& e) {
     q.a = offset(p.a, p.a_offsets ? p.a_offsets[i] : i * p.a_batch, item);
     q.b = offset(p.b, p.b_offsets ? p.b_offsets[i] : i * p.b_batch, item);
     q.c = offset(p.c, i * p.c_batch, item);
-    if (p.k > 0) multiply_any(stream, q, e);
-    else multiply_nothing(q, e);
+    if (p.k > 0)
+      multiply_any(stream, q, e);
+    else
+      multiply_nothing(q, e);
   };
   // Many small matrices: several to a chunk, each multiplied by one thread. A few large ones are cut themselves.
   const int64_t work = std::max<int64_t>(1, p.m * p.n * p.k);

@@ -1,6 +1,6 @@
 // C = alpha * A @ B + beta * C, then the epilogue: the one function between the operators and whoever multiplies.
-// Any strides, batches, no copies of transposed operands. Work is cut in tiles chosen from the problem size only, so the
-// result is bitwise the same for any number of threads. Next: gemm.cpp (blocking), gemm_kernels.h (registers).
+// Any strides, batches, no copies of transposed operands. Work is cut in tiles chosen from the problem size only, so
+// the result is bitwise the same for any number of threads. Next: gemm.cpp (blocking), gemm_kernels.h (registers).
 #pragma once
 #include "core/device.h"
 #include "core/dtype.h"

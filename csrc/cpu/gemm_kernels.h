@@ -1,5 +1,5 @@
-// The inner loops under gemm.h, one build per instruction set. The one idea: A is read where it lies, through a table of
-// row offsets and a table of segment offsets along k, so that a convolution is a product without im2col:
+// The inner loops under gemm.h, one build per instruction set. The one idea: A is read where it lies, through a table
+// of row offsets and a table of segment offsets along k, so that a convolution is a product without im2col:
 //   A(i, s * k + t) = a[row(i) + segment(s) + t * a_col],   row(i) = a_rows ? a_rows[i] : i * a_row
 // B is packed in panels as wide as the register block, or row-major. Next: gemm.cpp.
 #pragma once
@@ -8,8 +8,8 @@
 
 namespace lamina::cpu {
 
-// C (m, n) = alpha * A (m, segments * k) @ B (segments * k, n) + (C, or bias (n), or nothing), then relu. C's columns are
-// adjacent.
+// C (m, n) = alpha * A (m, segments * k) @ B (segments * k, n) + (C, or bias (n), or nothing), then relu. C's columns
+// are adjacent.
 struct GemmTile {
   int64_t m = 0, n = 0, k = 0, segments = 1;
   const void* a = nullptr;
@@ -23,7 +23,7 @@ struct GemmTile {
   int64_t c_row = 0;
   const int64_t* c_rows = nullptr;  // offset of each row; null: i * c_row
   double alpha = 1;
-  bool accumulate = false;     // not together with a bias
+  bool accumulate = false;  // not together with a bias
   const void* bias = nullptr;
   bool relu = false;
 };
@@ -41,7 +41,8 @@ inline int64_t gemm_panel(DType dtype) { return gemm_lanes(dtype) * (isa() == Is
 namespace lamina {
 LM_KERNEL(void, gemm_tile, (DType dtype, const cpu::GemmTile& tile))
 // B (k, n) with any strides into panels of gemm_panel columns, each row-major; the last is padded with zeros to whole
-// vectors. The panels have `rows` rows, of which `first` ... `first + k` are written; `out` holds rows * round_up(n, lanes).
+// vectors. The panels have `rows` rows, of which `first` ... `first + k` are written; `out` holds rows * round_up(n,
+// lanes).
 LM_KERNEL(void, gemm_pack,
           (DType dtype, const void* b, int64_t b_row, int64_t b_col, int64_t k, int64_t n, void* out, int64_t first,
            int64_t rows))

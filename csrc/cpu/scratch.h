@@ -21,13 +21,18 @@ class Scratch {
     data_ = bytes_ <= kSmallLimit ? small_alloc(bytes_) : large_alloc(bytes_, &block_);
     LM_CHECK(data_, OutOfMemoryError, "out of memory: a kernel needs ", bytes, " bytes of working memory");
   }
-  template <class T = void> T* data() const { return static_cast<T*>(data_); }
+  template <class T = void>
+  T* data() const {
+    return static_cast<T*>(data_);
+  }
 
  private:
   void release() {
     if (!data_) return;
-    if (bytes_ <= kSmallLimit) small_free(data_, bytes_);
-    else large_free(data_, block_);
+    if (bytes_ <= kSmallLimit)
+      small_free(data_, bytes_);
+    else
+      large_free(data_, block_);
     data_ = nullptr;
     bytes_ = 0;
   }

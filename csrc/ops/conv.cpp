@@ -1,6 +1,7 @@
 // Convolution in one to three dimensions and its adjoint. Three operators are closed under differentiation: Conv,
-// ConvTranspose (its adjoint in the input) and ConvWeightGrad (its adjoint in the weight); every gradient of one of them is
-// another. Results lie channels-last in memory, under the usual logical order (N, C, spatial). Next: cpu/conv.h.
+// ConvTranspose (its adjoint in the input) and ConvWeightGrad (its adjoint in the weight); every gradient of one of
+// them is another. Results lie channels-last in memory, under the usual logical order (N, C, spatial). Next:
+// cpu/conv.h.
 #include "cpu/conv.h"
 
 #include <string>
@@ -233,8 +234,8 @@ Tensor run_conv(const Tensor& input, const Tensor& weight, const OptTensor& bias
   return batched ? y : squeeze(y, Shape{0});
 }
 
-Tensor conv(const Tensor& input, const Tensor& weight, const OptTensor& bias, const Shape& stride,
-            const Shape& padding, const Shape& dilation, int64_t groups, int rank, const char* op) {
+Tensor conv(const Tensor& input, const Tensor& weight, const OptTensor& bias, const Shape& stride, const Shape& padding,
+            const Shape& dilation, int64_t groups, int rank, const char* op) {
   check_conv(input, weight, bias, rank, groups, false, op);
   ConvSpec spec{rank, per_dimension(stride, rank, 1, op, "stride"), per_dimension(padding, rank, 0, op, "padding"),
                 per_dimension(dilation, rank, 1, op, "dilation"), groups};
@@ -263,8 +264,8 @@ Tensor conv_transpose(const Tensor& input, const Tensor& weight, const OptTensor
                       int rank, const char* op) {
   check_conv(input, weight, bias, rank, groups, true, op);
   const ConvSpec spec{rank, per_dimension(stride, rank, 1, op, "stride"),
-                      per_dimension(padding, rank, 0, op, "padding"),
-                      per_dimension(dilation, rank, 1, op, "dilation"), groups};
+                      per_dimension(padding, rank, 0, op, "padding"), per_dimension(dilation, rank, 1, op, "dilation"),
+                      groups};
   const Shape extra = per_dimension(output_padding, rank, 0, op, "output_padding");
   const bool batched = input.dim() == rank + 2;
   const Tensor x = batched ? input : unsqueeze(input, 0);
@@ -285,20 +286,20 @@ Tensor conv_transpose(const Tensor& input, const Tensor& weight, const OptTensor
 
 }  // namespace
 
-#define CONV(RANK)                                                                                                  \
-  Tensor conv##RANK##d(const Tensor& input, const Tensor& weight, const OptTensor& bias, const Shape& stride,       \
-                       const Shape& padding, const Shape& dilation, int64_t groups) {                               \
-    return conv(input, weight, bias, stride, padding, dilation, groups, RANK, "conv" #RANK "d");                    \
-  }                                                                                                                 \
-  Tensor conv##RANK##d(const Tensor& input, const Tensor& weight, const OptTensor& bias, const Shape& stride,       \
-                       const std::string& padding, const Shape& dilation, int64_t groups) {                         \
-    return conv(input, weight, bias, stride, padding, dilation, groups, RANK, "conv" #RANK "d");                    \
-  }                                                                                                                 \
-  Tensor conv_transpose##RANK##d(const Tensor& input, const Tensor& weight, const OptTensor& bias,                  \
-                                 const Shape& stride, const Shape& padding, const Shape& output_padding,            \
-                                 int64_t groups, const Shape& dilation) {                                           \
-    return conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, RANK,             \
-                          "conv_transpose" #RANK "d");                                                              \
+#define CONV(RANK)                                                                                            \
+  Tensor conv##RANK##d(const Tensor& input, const Tensor& weight, const OptTensor& bias, const Shape& stride, \
+                       const Shape& padding, const Shape& dilation, int64_t groups) {                         \
+    return conv(input, weight, bias, stride, padding, dilation, groups, RANK, "conv" #RANK "d");              \
+  }                                                                                                           \
+  Tensor conv##RANK##d(const Tensor& input, const Tensor& weight, const OptTensor& bias, const Shape& stride, \
+                       const std::string& padding, const Shape& dilation, int64_t groups) {                   \
+    return conv(input, weight, bias, stride, padding, dilation, groups, RANK, "conv" #RANK "d");              \
+  }                                                                                                           \
+  Tensor conv_transpose##RANK##d(const Tensor& input, const Tensor& weight, const OptTensor& bias,            \
+                                 const Shape& stride, const Shape& padding, const Shape& output_padding,      \
+                                 int64_t groups, const Shape& dilation) {                                     \
+    return conv_transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, RANK,       \
+                          "conv_transpose" #RANK "d");                                                        \
   }
 CONV(1)
 CONV(2)

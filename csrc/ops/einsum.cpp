@@ -10,8 +10,8 @@ namespace lamina {
 namespace {
 
 using Labels = std::vector<int>;
-constexpr int kLetters = 52;        // A-Z are 0..25, a-z 26..51: the order of an implicit output
-constexpr int kEllipsis = -1;       // stands for the broadcast dimensions, labelled kLetters + i
+constexpr int kLetters = 52;   // A-Z are 0..25, a-z 26..51: the order of an implicit output
+constexpr int kEllipsis = -1;  // stands for the broadcast dimensions, labelled kLetters + i
 
 int letter(char c) { return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : -1; }
 std::string label_name(int label) {
@@ -60,8 +60,10 @@ struct Factor {
     Shape dims;
     Labels rest;
     for (size_t i = 0; i < labels.size(); ++i) {
-      if (contains(dropped, labels[i])) dims.push_back(int64_t(i));
-      else rest.push_back(labels[i]);
+      if (contains(dropped, labels[i]))
+        dims.push_back(int64_t(i));
+      else
+        rest.push_back(labels[i]);
     }
     x = sum(x, dims, false, std::nullopt);
     labels = rest;
@@ -107,8 +109,7 @@ Labels joined(std::initializer_list<const Labels*> parts) {
 Factor contract(Factor a, Factor b, const Labels& keep) {
   // A dimension of size 1 that broadcasts against the other operand's is none at all.
   for (int label : Labels(a.labels))
-    if (contains(b.labels, label) && a.size(label) != b.size(label))
-      (a.size(label) == 1 ? a : b).drop_unit(label);
+    if (contains(b.labels, label) && a.size(label) != b.size(label)) (a.size(label) == 1 ? a : b).drop_unit(label);
   a.sum_out(without(without(a.labels, b.labels), keep));
   b.sum_out(without(without(b.labels, a.labels), keep));
   const Labels rows = without(a.labels, b.labels), columns = without(b.labels, a.labels);
@@ -167,7 +168,8 @@ Tensor einsum(const std::string& equation, const Tensors& operands) {
   auto spell_out = [&](const Labels& term, int hidden) {
     Labels out;
     for (int label : term) {
-      if (label != kEllipsis) out.push_back(label);
+      if (label != kEllipsis)
+        out.push_back(label);
       else
         for (int d = most - hidden; d < most; ++d) out.push_back(kLetters + d);
     }
@@ -226,8 +228,8 @@ Tensor tensordot(const Tensor& a, const Tensor& b, const Shape& dims_a, const Sh
   for (int i = 0; i < b.dim(); ++i) right.labels.push_back(kMaxDims + i);
   for (int i = 0; i < dims_a.size(); ++i) {
     const int da = wrap_dim(dims_a[i], a.dim(), "tensordot"), db = wrap_dim(dims_b[i], b.dim(), "tensordot");
-    LM_CHECK(a.size(da) == b.size(db), ValueError, "tensordot: dimension ", da, " of a is ", a.size(da),
-             ", dimension ", db, " of b is ", b.size(db), "; need equal sizes");
+    LM_CHECK(a.size(da) == b.size(db), ValueError, "tensordot: dimension ", da, " of a is ", a.size(da), ", dimension ",
+             db, " of b is ", b.size(db), "; need equal sizes");
     LM_CHECK(right.labels[size_t(db)] >= kMaxDims && !contains(right.labels, da), ValueError, "tensordot: dimension ",
              da, " of a or ", db, " of b is listed twice; need each once");
     right.labels[size_t(db)] = da;

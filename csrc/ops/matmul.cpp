@@ -30,8 +30,10 @@ int64_t merged_stride(const Shape& sizes, const Shape& strides, int n) {
   int64_t step = 0, count = 1;
   for (int i = n - 1; i >= 0; --i) {
     if (sizes[i] == 1) continue;
-    if (count == 1) step = strides[i];
-    else if (strides[i] != step * count) return -1;
+    if (count == 1)
+      step = strides[i];
+    else if (strides[i] != step * count)
+      return -1;
     count *= sizes[i];
   }
   return step;
@@ -62,8 +64,8 @@ void run(const Tensor& out, cpu::GemmProblem p, const cpu::GemmEpilogue& epilogu
       return static_cast<const char*>(data) + (offsets ? offsets[i] : i * stride) * item;
     };
     kernel::gemm_int(stream, p.dtype, p.m, p.n, p.k, at(p.a, p.a_offsets, p.a_batch), p.a_row, p.a_col,
-                     at(p.b, p.b_offsets, p.b_batch), p.b_row, p.b_col,
-                     static_cast<char*>(p.c) + i * p.c_batch * item, p.c_row);
+                     at(p.b, p.b_offsets, p.b_batch), p.b_row, p.b_col, static_cast<char*>(p.c) + i * p.c_batch * item,
+                     p.c_row);
   }
 }
 
@@ -235,8 +237,8 @@ Tensor mm(const Tensor& input, const Tensor& mat2) {
 Tensor bmm(const Tensor& input, const Tensor& mat2) {
   check_rank(input, 3, "bmm", "input");
   check_rank(mat2, 3, "bmm", "mat2");
-  LM_CHECK(input.size(0) == mat2.size(0), ValueError, "bmm: batch sizes differ: input is ", input.sizes(),
-           ", mat2 is ", mat2.sizes(), "; need input.shape[0] == mat2.shape[0]");
+  LM_CHECK(input.size(0) == mat2.size(0), ValueError, "bmm: batch sizes differ: input is ", input.sizes(), ", mat2 is ",
+           mat2.sizes(), "; need input.shape[0] == mat2.shape[0]");
   return product(input, mat2, "bmm");
 }
 

@@ -82,8 +82,14 @@ TEST(Gemm, SizesAroundBlockBorders) {
 }
 
 TEST(Gemm, Blocked) {
-  for (auto [m, n, k] : {std::array<int64_t, 3>{130, 70, 600}, {70, 1100, 520}, {300, 64, 64}, {20, 200, 1030},
-                         {3, 40, 9000}, {33, 50, 20000}, {1, 300, 700}, {700, 1, 300}})
+  for (auto [m, n, k] : {std::array<int64_t, 3>{130, 70, 600},
+                         {70, 1100, 520},
+                         {300, 64, 64},
+                         {20, 200, 1030},
+                         {3, 40, 9000},
+                         {33, 50, 20000},
+                         {1, 300, 700},
+                         {700, 1, 300}})
     for (int layout = 0; layout < 4; ++layout) {
       Case t{m, n, k};
       t.a_transposed = layout & 1, t.b_transposed = layout & 2;
@@ -92,8 +98,14 @@ TEST(Gemm, Blocked) {
 }
 
 TEST(Gemm, ScalesAndEpilogues) {
-  for (auto [m, n, k] : {std::array<int64_t, 3>{1, 64, 64}, {1, 5, 20}, {9, 21, 30}, {9, 21, 700}, {130, 90, 600},
-                         {40, 1, 30}, {33, 50, 20000}, {6, 16, 0}})
+  for (auto [m, n, k] : {std::array<int64_t, 3>{1, 64, 64},
+                         {1, 5, 20},
+                         {9, 21, 30},
+                         {9, 21, 700},
+                         {130, 90, 600},
+                         {40, 1, 30},
+                         {33, 50, 20000},
+                         {6, 16, 0}})
     for (int c_transposed = 0; c_transposed < 2; ++c_transposed)
       for (double alpha : {1.0, -0.5})
         for (double beta : {0.0, 1.0, 0.25})

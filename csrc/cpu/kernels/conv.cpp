@@ -14,8 +14,10 @@ LM_FN Simd<T> load(const T* p, int n) {
 }
 template <class T>
 LM_FN void store(Simd<T> v, T* p, int n) {
-  if (n < Simd<T>::kLanes) v.store(p, n);
-  else v.store(p);
+  if (n < Simd<T>::kLanes)
+    v.store(p, n);
+  else
+    v.store(p);
 }
 
 template <int N, class T>
@@ -64,7 +66,8 @@ void depthwise_weights(int64_t count, int64_t channels, int64_t taps, const T* x
       int64_t i = 0;
       for (; i + 4 <= count; i += 4)
 #pragma GCC unroll 4
-        for (int u = 0; u < 4; ++u) acc[u] += load(from + (i + u) * x_step, n) * load(grad + (i + u) * grad_step + c, n);
+        for (int u = 0; u < 4; ++u)
+          acc[u] += load(from + (i + u) * x_step, n) * load(grad + (i + u) * grad_step + c, n);
       for (; i < count; ++i) acc[0] += load(from + i * x_step, n) * load(grad + i * grad_step + c, n);
       T* to = grad_w + t * channels + c;
       store(load(to, n) + ((acc[0] + acc[1]) + (acc[2] + acc[3])), to, n);
@@ -74,8 +77,10 @@ void depthwise_weights(int64_t count, int64_t channels, int64_t taps, const T* x
 
 template <class F>
 LM_FN void by_float(DType dtype, F f) {
-  if (dtype == DType::F32) f(float());
-  else f(double());
+  if (dtype == DType::F32)
+    f(float());
+  else
+    f(double());
 }
 
 }  // namespace

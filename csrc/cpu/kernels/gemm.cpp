@@ -102,29 +102,41 @@ using Micro = void (*)(const Panel<T>&, const T*, const int64_t*, int64_t, T*, c
 
 // kMicro<T, NV>[MR], up to kMaxRows[NV] rows.
 template <class T, int NV>
-constexpr Micro<T> kMicro[13] = {nullptr,
-                                 micro<T, 1, NV>,
-                                 micro<T, 2, NV>,
-                                 micro<T, 3, NV>,
-                                 micro<T, 4, NV>,
-                                 micro<T, 5, NV>,
-                                 micro<T, 6, NV>,
-                                 micro<T, kMaxRows[NV] < 7 ? 1 : 7, NV>,
-                                 micro<T, kMaxRows[NV] < 8 ? 1 : 8, NV>,
-                                 micro<T, kMaxRows[NV] < 9 ? 1 : 9, NV>,
-                                 micro<T, kMaxRows[NV] < 10 ? 1 : 10, NV>,
-                                 micro<T, kMaxRows[NV] < 11 ? 1 : 11, NV>,
-                                 micro<T, kMaxRows[NV] < 12 ? 1 : 12, NV>};
+constexpr Micro<T> kMicro[13] = {
+    nullptr,
+    micro<T, 1, NV>,
+    micro<T, 2, NV>,
+    micro<T, 3, NV>,
+    micro<T, 4, NV>,
+    micro<T, 5, NV>,
+    micro<T, 6, NV>,
+    micro < T,
+    kMaxRows[NV] < 7 ? 1 : 7,
+    NV >,
+    micro < T,
+    kMaxRows[NV] < 8 ? 1 : 8,
+    NV >,
+    micro < T,
+    kMaxRows[NV] < 9 ? 1 : 9,
+    NV >,
+    micro < T,
+    kMaxRows[NV] < 10 ? 1 : 10,
+    NV >
+    , micro < T, kMaxRows[NV] < 11 ? 1 : 11, NV >, micro < T, kMaxRows[NV] < 12 ? 1 : 12, NV > };
 
 template <class T>
 const Micro<T>* micro_row(int vectors) {
   switch (vectors) {
-    case 1: return kMicro<T, 1>;
+    case 1:
+      return kMicro<T, 1>;
 #if defined(__AVX512F__)
-    case 3: return kMicro<T, 3>;
-    case 4: return kMicro<T, 4>;
+    case 3:
+      return kMicro<T, 3>;
+    case 4:
+      return kMicro<T, 4>;
 #endif
-    default: return kMicro<T, 2>;
+    default:
+      return kMicro<T, 2>;
   }
 }
 
@@ -163,9 +175,14 @@ void tile(const GemmTile& g) {
 }
 
 // --- transposing a block of registers ---
-template <int... I> struct Indices {};
-template <int N, int... I> struct MakeIndices : MakeIndices<N - 1, N - 1, I...> {};
-template <int... I> struct MakeIndices<0, I...> { using type = Indices<I...>; };
+template <int... I>
+struct Indices {};
+template <int N, int... I>
+struct MakeIndices : MakeIndices<N - 1, N - 1, I...> {};
+template <int... I>
+struct MakeIndices<0, I...> {
+  using type = Indices<I...>;
+};
 
 // Exchanges the off-diagonal S x S blocks of the pair (a, b).
 template <int S, class V, int... I>
@@ -270,8 +287,10 @@ void dot(int64_t n, int64_t k, const T* x, const T* w, int64_t w_row, T* y, T al
     const int tail = columns % L;
     if (start) v += load_some(start + j, tail);
     if (relu) v = select(v < V(T(0)), V(T(0)), v);
-    if (tail) v.store(y + j, tail);
-    else v.store(y + j);
+    if (tail)
+      v.store(y + j, tail);
+    else
+      v.store(y + j);
   };
   for (; j + L <= n; j += L) {
     V part[L / kRows];
@@ -309,8 +328,10 @@ void multiply_int(int64_t m, int64_t n, int64_t k, const T* a, int64_t a_row, in
 
 template <class F>
 LM_FN void by_float(DType dtype, F f) {
-  if (dtype == DType::F32) f(float());
-  else f(double());
+  if (dtype == DType::F32)
+    f(float());
+  else
+    f(double());
 }
 
 }  // namespace
@@ -319,11 +340,10 @@ void gemm_tile(DType dtype, const GemmTile& g) {
   by_float(dtype, [&]<class T>(T) { tile<T>(g); });
 }
 
-void gemm_pack(DType dtype, const void* b, int64_t b_row, int64_t b_col, int64_t k, int64_t n, void* out,
-               int64_t first, int64_t rows) {
-  by_float(dtype, [&]<class T>(T) {
-    pack(static_cast<const T*>(b), b_row, b_col, k, n, static_cast<T*>(out), first, rows);
-  });
+void gemm_pack(DType dtype, const void* b, int64_t b_row, int64_t b_col, int64_t k, int64_t n, void* out, int64_t first,
+               int64_t rows) {
+  by_float(dtype,
+           [&]<class T>(T) { pack(static_cast<const T*>(b), b_row, b_col, k, n, static_cast<T*>(out), first, rows); });
 }
 
 void gemm_dot(DType dtype, int64_t n, int64_t k, const void* x, const void* w, int64_t w_row, void* y, double alpha,
@@ -341,11 +361,16 @@ void gemm_int(DType dtype, int64_t m, int64_t n, int64_t k, const void* a, int64
                  static_cast<T*>(c), c_row);
   };
   switch (dtype) {
-    case DType::U8: return run(uint8_t());
-    case DType::I8: return run(int8_t());
-    case DType::I16: return run(int16_t());
-    case DType::I32: return run(int32_t());
-    default: return run(int64_t());
+    case DType::U8:
+      return run(uint8_t());
+    case DType::I8:
+      return run(int8_t());
+    case DType::I16:
+      return run(int16_t());
+    case DType::I32:
+      return run(int32_t());
+    default:
+      return run(int64_t());
   }
 }
 
