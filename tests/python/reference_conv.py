@@ -1,4 +1,4 @@
-"""Convolution and pooling in plain NumPy loops: what the table's oracles call."""
+"""Convolution in plain NumPy loops: what the table's oracles call."""
 
 import itertools
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lamina import _core
 from lamina._core import Tensor
-from lamina.autograd import enable_grad, grad, no_grad
+from lamina.autograd import grad
 
 
 class GradcheckError(RuntimeError):
@@ -39,16 +39,16 @@ def _differences(func: Callable, inputs: list[Any], which: int, eps: float) -> l
     """Per output, rows [i][j] = d y[j] / d x[i] for x = inputs[which], by central differences."""
     x = inputs[which].detach()
     rows: list[list[list[float]]] = []
-    with no_grad():
-        for i in range(x.numel()):
-            sides = []
-            for step in (-eps, eps):
-                moved = x.reshape(-1).clone()
-                moved[i] += step
-                call = [*inputs[:which], moved.reshape(x.shape), *inputs[which + 1 :]]
-                # copied at once: an output may be a view of an input
-                sides.append([y.detach().to(_core.float64).reshape(-1).clone() for y in _tensors(func(*call))])
-            rows.append([((above - below) / (2 * eps)).tolist() for below, above in zip(*sides, strict=True)])
+    for i in range(x.numel()):
+        sides = []
+        for step in (-eps, eps):
+            moved = x.reshape(-1).clone()
+            moved[i] += step
+            # on the tape, as func may look at requires_grad
+            call = [*inputs[:which], moved.reshape(x.shape).requires_grad_(), *inputs[which + 1 :]]
+            # copied at once: an output may be a view of an input
+            sides.append([y.detach().to(_core.float64).reshape(-1).clone() for y in _tensors(func(*call))])
+        rows.append([((above - below) / (2 * eps)).tolist() for below, above in zip(*sides, strict=True)])
     return [list(columns) for columns in zip(*rows, strict=True)]
 
 
@@ -135,14 +135,9 @@ def gradgradcheck(
     seeds = _tensors(grad_outputs)
 
     def first_gradient(*args: Any) -> tuple[Tensor, ...]:
-        with enable_grad():
-            # finite differences call with tensors that are off the tape
-            xs = [
-                a if i not in active or a.requires_grad else a.detach().requires_grad_() for i, a in enumerate(args[:n])
-            ]
-            outputs = [y for y in _tensors(func(*xs)) if y.requires_grad]
-            wanted = [xs[i] for i in active]
-            grads = grad(outputs, wanted, list(args[n:]), create_graph=True, allow_unused=True)
+        outputs = [y for y in _tensors(func(*args[:n])) if y.requires_grad]
+        wanted = [args[i] for i in active]
+        grads = grad(outputs, wanted, list(args[n:]), create_graph=True, allow_unused=True)
         return tuple(_core.zeros_like(x) if g is None else g for x, g in zip(wanted, grads, strict=True))
 
     return gradcheck(first_gradient, [*inputs, *seeds], eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)

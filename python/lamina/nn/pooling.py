@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lamina import _core
 from lamina._core import Tensor
+from lamina.nn import functional as F
 from lamina.nn._sizes import Size, as_tuple
 from lamina.nn.module import Module
 
@@ -53,7 +53,7 @@ class MaxPool1d(_MaxPool):
         ceil_mode: keep a last window that is only partly inside.
     """
 
-    _op = staticmethod(_core.max_pool1d)
+    _op = staticmethod(F.max_pool1d)
 
 
 class MaxPool2d(_MaxPool):
@@ -64,13 +64,13 @@ class MaxPool2d(_MaxPool):
         (1, 1, 2, 2)
     """
 
-    _op = staticmethod(_core.max_pool2d)
+    _op = staticmethod(F.max_pool2d)
 
 
 class MaxPool3d(_MaxPool):
     """The maximum of every window of (B, C, D, H, W); arguments as `MaxPool1d`."""
 
-    _op = staticmethod(_core.max_pool3d)
+    _op = staticmethod(F.max_pool3d)
 
 
 class _AvgPool(Module):
@@ -117,7 +117,7 @@ class AvgPool1d(_AvgPool):
         ceil_mode: keep a last window that is only partly inside.
     """
 
-    _op = staticmethod(_core.avg_pool1d)
+    _op = staticmethod(F.avg_pool1d)
 
     def __init__(
         self,
@@ -147,13 +147,13 @@ class AvgPool2d(_AvgPool):
         divisor_override: divide by this instead of the window's size.
     """
 
-    _op = staticmethod(_core.avg_pool2d)
+    _op = staticmethod(F.avg_pool2d)
 
 
 class AvgPool3d(_AvgPool):
     """The average of every window of (B, C, D, H, W); arguments as `AvgPool2d`."""
 
-    _op = staticmethod(_core.avg_pool3d)
+    _op = staticmethod(F.avg_pool3d)
 
 
 class _AdaptiveAvgPool(Module):
@@ -173,19 +173,19 @@ class _AdaptiveAvgPool(Module):
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     """Averages (B, C, L) over `output_size` nearly equal windows."""
 
-    _op = staticmethod(_core.adaptive_avg_pool1d)
+    _op = staticmethod(F.adaptive_avg_pool1d)
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     """Averages (B, C, H, W) down to `output_size` (an int or (H, W); None keeps a size)."""
 
-    _op = staticmethod(_core.adaptive_avg_pool2d)
+    _op = staticmethod(F.adaptive_avg_pool2d)
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     """Averages (B, C, D, H, W) down to `output_size`."""
 
-    _op = staticmethod(_core.adaptive_avg_pool3d)
+    _op = staticmethod(F.adaptive_avg_pool3d)
 
 
 class _AdaptiveMaxPool(Module):
@@ -206,16 +206,16 @@ class _AdaptiveMaxPool(Module):
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
     """The maximum of (B, C, L) over `output_size` nearly equal windows."""
 
-    _op = staticmethod(_core.adaptive_max_pool1d)
+    _op = staticmethod(F.adaptive_max_pool1d)
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     """The maximum of (B, C, H, W) over `output_size` windows."""
 
-    _op = staticmethod(_core.adaptive_max_pool2d)
+    _op = staticmethod(F.adaptive_max_pool2d)
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """The maximum of (B, C, D, H, W) over `output_size` windows."""
 
-    _op = staticmethod(_core.adaptive_max_pool3d)
+    _op = staticmethod(F.adaptive_max_pool3d)

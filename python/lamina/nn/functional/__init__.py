@@ -58,6 +58,20 @@ from lamina.nn.functional.loss import (
     triplet_hinge,
     triplet_margin_loss,
 )
+from lamina.nn.functional.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from lamina.nn.functional.spatial import (
     alpha_dropout,
     bilinear,
@@ -84,12 +98,3 @@ batch_norm = _core.batch_norm
 layer_norm = _core.layer_norm
 group_norm = _core.group_norm
 rms_norm = _core.rms_norm
-
-max_pool1d, max_pool2d, max_pool3d = _core.max_pool1d, _core.max_pool2d, _core.max_pool3d
-avg_pool1d, avg_pool2d, avg_pool3d = _core.avg_pool1d, _core.avg_pool2d, _core.avg_pool3d
-adaptive_avg_pool1d = _core.adaptive_avg_pool1d
-adaptive_avg_pool2d = _core.adaptive_avg_pool2d
-adaptive_avg_pool3d = _core.adaptive_avg_pool3d
-adaptive_max_pool1d = _core.adaptive_max_pool1d
-adaptive_max_pool2d = _core.adaptive_max_pool2d
-adaptive_max_pool3d = _core.adaptive_max_pool3d
