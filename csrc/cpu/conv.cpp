@@ -1,4 +1,4 @@
-// Convolution: cutting the output in chunks, copying padded windows, and driving gemm_tile over taps. See conv.h.
+// Convolution: cutting the output in chunks and driving gemm_tile over taps. See conv.h; next: conv_weight_grad.cpp.
 #include "cpu/conv.h"
 
 #include <algorithm>
@@ -7,126 +7,16 @@
 
 #include "core/pool.h"
 #include "cpu/conv_kernels.h"
+#include "cpu/conv_window.h"
 #include "cpu/gemm_kernels.h"
-#include "cpu/scratch.h"
 
 namespace lamina::cpu {
 namespace {
 
-constexpr int64_t kWindowBytes = 384 << 10;  // of padded input in one chunk: half of L2
-constexpr int64_t kChunkWork = 1 << 20;      // multiply-adds worth a thread's wake-up
-constexpr int64_t kManyRows = 192;           // output pixels over which reading the weights is amortised
-constexpr int64_t kDepth = 640;              // rows of packed weights in one pass
-constexpr int64_t kPartialBytes = 8 << 20;   // of weight gradients summed in the end
-constexpr int64_t kMaxParts = 16;
+using namespace conv;
 
-const char* offset(const void* p, int64_t elements, int64_t item) {
-  return static_cast<const char*>(p) + elements * item;
-}
-char* offset(void* p, int64_t elements, int64_t item) { return static_cast<char*>(p) + elements * item; }
-int64_t round_up(int64_t x, int64_t step) { return (x + step - 1) / step * step; }
-
-// One dimension: output position i of `count` is written to `first + i * stride` and reads the input at
-// `i * step + offsets[t]` for each of its taps, which are the kernel's positions `taps[t]`. Offsets ascend.
-struct Axis {
-  int64_t count = 1, step = 1, first = 0, stride = 1, size = 1;
-  std::vector<int64_t> offsets, taps;
-
-  int64_t low() const { return offsets.front(); }
-  int64_t extent(int64_t n) const { return (n - 1) * step + offsets.back() - low() + 1; }  // input under n positions
-  bool padded() const { return low() < 0 || low() + extent(count) > size; }
-};
-
-// (n, y...) positions of a box of the output, and the input under it.
-struct Box {
-  int64_t begin[4], end[4];  // n, then the three axes
-  int64_t size(int i) const { return end[i] - begin[i]; }
-  int64_t pixels() const { return size(0) * size(1) * size(2) * size(3); }
-};
-
-// Input elements as a chunk reads them: strides of n and of each axis; channels are adjacent.
-struct Window {
-  const void* data = nullptr;
-  int64_t stride[4];
-  int64_t origin = 0;  // offset of the box's first position at the lowest taps
-};
-
-// Copies the input under `box` into `out` as dense channels-last, zeros outside of it.
-template <class T>
-void copy_window(const Axis (&axes)[3], const Box& box, const ConvImage& x, int64_t channels, T* out) {
-  int64_t extent[3], low[3];
-  for (int i = 0; i < 3; ++i) {
-    extent[i] = axes[i].extent(box.size(i + 1));
-    low[i] = box.begin[i + 1] * axes[i].step + axes[i].low();
-  }
-  const int64_t row = extent[2] * channels;
-  const int64_t x0 = std::clamp<int64_t>(-low[2], 0, extent[2]);  // columns that exist
-  const int64_t x1 = std::max(x0, std::min(extent[2], axes[2].size - low[2]));
-  for (int64_t n = box.begin[0]; n < box.end[0]; ++n)
-    for (int64_t z = low[0]; z < low[0] + extent[0]; ++z)
-      for (int64_t y = low[1]; y < low[1] + extent[1]; ++y, out += row) {
-        if (z < 0 || z >= axes[0].size || y < 0 || y >= axes[1].size) {
-          std::memset(out, 0, size_t(row) * sizeof(T));
-          continue;
-        }
-        std::memset(out, 0, size_t(x0 * channels) * sizeof(T));
-        std::memset(out + x1 * channels, 0, size_t((extent[2] - x1) * channels) * sizeof(T));
-        const T* from = static_cast<const T*>(x.data) + n * x.n + z * x.x[0] + y * x.x[1] + (low[2] + x0) * x.x[2];
-        T* to = out + x0 * channels;
-        if (x.c == 1 && x.x[2] == channels) {
-          std::memcpy(to, from, size_t((x1 - x0) * channels) * sizeof(T));
-        } else if (x.c == 1) {
-          for (int64_t i = 0; i < x1 - x0; ++i, to += channels)
-            std::memcpy(to, from + i * x.x[2], size_t(channels) * sizeof(T));
-        } else {
-          for (int64_t c = 0; c < channels; ++c)
-            for (int64_t i = 0; i < x1 - x0; ++i) to[i * channels + c] = from[i * x.x[2] + c * x.c];
-        }
-      }
-}
-
-// How an input is read: as it lies where nothing must be padded or reordered, else through copied windows.
-struct Source {
-  DType dtype;
-  const ConvImage& x;
-  int64_t channels;
-  const Axis (&axes)[3];
-  bool copied;
-
-  Source(DType dtype, const ConvImage& x, int64_t channels, const Axis (&axes)[3])
-      : dtype(dtype), x(x), channels(channels), axes(axes) {
-    // A single channel has no order; rows must be dense for neighbouring taps to be one run.
-    copied =
-        (x.c != 1 && channels > 1) || axes[0].padded() || axes[1].padded() || axes[2].padded() || x.x[2] != channels;
-  }
-  int64_t window_elements(const Box& box) const {
-    int64_t n = box.size(0) * channels;
-    for (int i = 0; i < 3; ++i) n *= axes[i].extent(box.size(i + 1));
-    return n;
-  }
-  Window open(const Box& box, Scratch& scratch) const {
-    Window w;
-    if (!copied) {
-      w.data = x.data;
-      w.stride[0] = x.n;
-      w.origin = box.begin[0] * x.n;
-      for (int i = 0; i < 3; ++i) {
-        w.stride[i + 1] = x.x[i];
-        w.origin += (box.begin[i + 1] * axes[i].step + axes[i].low()) * x.x[i];
-      }
-      return w;
-    }
-    scratch.reserve(window_elements(box) * item_size(dtype));
-    if (dtype == DType::F32)
-      copy_window(axes, box, x, channels, scratch.data<float>());
-    else
-      copy_window(axes, box, x, channels, scratch.data<double>());
-    w.data = scratch.data();
-    w.stride[3] = channels;
-    for (int i = 2; i >= 0; --i) w.stride[i] = w.stride[i + 1] * axes[i].extent(box.size(i + 1));
-    return w;
-  }
-};
+constexpr int64_t kChunkWork = 1 << 20;  // multiply-adds worth a thread's wake-up
+constexpr int64_t kManyRows = 192;       // output pixels over which reading the weights is amortised
 
 // The output cut into boxes: whole images while they fit, else bands of one.
 struct Cut {
@@ -173,26 +63,6 @@ struct Cut {
   }
   int64_t images;
 };
-
-// Offsets of the taps, in the order in which the weights are packed; neighbouring taps along x are one run when dense.
-struct Taps {
-  int64_t run = 0;               // adjacent input elements per entry
-  std::vector<int64_t> entries;  // offsets from the lowest tap
-
-  Taps(const Axis (&axes)[3], const Window& w, int64_t channels, bool dense) {
-    const Axis& x = axes[2];
-    const int64_t n = int64_t(x.offsets.size());
-    const bool merge =
-        dense && w.stride[3] == channels && x.offsets.back() - x.low() == n - 1 && n * channels <= kDepth;
-    run = merge ? n * channels : channels;
-    for (int64_t z : axes[0].offsets)
-      for (int64_t y : axes[1].offsets)
-        for (int64_t i = 0; i < (merge ? 1 : n); ++i)
-          entries.push_back((z - axes[0].low()) * w.stride[1] + (y - axes[1].low()) * w.stride[2] +
-                            (x.offsets[size_t(i)] - x.low()) * w.stride[3]);
-  }
-};
-
 // Where a chunk's output pixels read the window: one offset per pixel, in row-major order of the box.
 void pixel_rows(const Axis (&axes)[3], const Box& box, const int64_t (&stride)[4], int64_t origin,
                 std::vector<int64_t>& rows) {
@@ -302,18 +172,6 @@ void correlate(Stream stream, DType dtype, int64_t images, int64_t groups, const
   });
 }
 
-Axis forward_axis(const ConvGeometry& g, int i) {
-  Axis a;
-  a.count = g.out[i];
-  a.step = g.stride[i];
-  a.size = g.in[i];
-  for (int64_t t = 0; t < g.kernel[i]; ++t) {
-    a.taps.push_back(t);
-    a.offsets.push_back(t * g.dilation[i] - g.padding[i]);
-  }
-  return a;
-}
-
 // Input positions i = phase + stride * j get a gradient from output (i + padding - t * dilation) / stride, where whole.
 Axis adjoint_axis(const ConvGeometry& g, int i, int64_t phase) {
   Axis a;
@@ -329,9 +187,6 @@ Axis adjoint_axis(const ConvGeometry& g, int i, int64_t phase) {
   }
   return a;
 }
-
-bool is_depthwise(const ConvGeometry& g) { return g.groups > 1 && g.groups == g.c_in && g.groups == g.c_out; }
-
 // One weight per tap and channel, as (taps, channels).
 template <class T>
 void transpose_taps(const T* w, int64_t channels, int64_t taps, T* out) {
@@ -430,142 +285,6 @@ void conv_data_grad(Stream stream, DType dtype, const ConvGeometry& g, const Con
     else
       correlate(stream, dtype, g.n, g.groups, axes, g.kernel, grad_y, weights, bias, grad_x, g.in);
   }
-}
-
-void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const ConvImage& x, const ConvImage& grad_y,
-                      void* grad_w) {
-  const Axis axes[3] = {forward_axis(g, 0), forward_axis(g, 1), forward_axis(g, 2)};
-  const int64_t item = item_size(dtype), lanes = gemm_lanes(dtype);
-  const int64_t taps = g.kernel[0] * g.kernel[1] * g.kernel[2], c = g.c_in / g.groups, out = g.c_out / g.groups;
-  const int64_t size = g.groups * taps * c * out;  // as (group, tap, c, out)
-  const bool depthwise = is_depthwise(g);
-
-  // The gradient is a sum over positions: slabs of images, each into a sum of its own. Where the weights are too many
-  // for that, rows of the gradient are shared out instead.
-  const int64_t slabs = std::clamp<int64_t>(kPartialBytes / (size * item), 1, std::min(kMaxParts, g.n));
-  const int64_t rows = taps * c,
-                parts = depthwise ? 1 : std::clamp<int64_t>(kMaxParts / 2 / slabs, 1, (rows + 47) / 48);
-  const int64_t part_rows = round_up(chunk_count(rows, parts), 12), group = chunk_count(g.n, slabs);
-  Scratch sums(slabs * size * item);
-  std::memset(sums.data(), 0, size_t(slabs * size * item));
-  const Source source(dtype, x, g.c_in, axes);
-  // One row of output at a time along z and y when an image's window is large.
-  Box one{{0, 0, 0, 0}, {1, g.out[0], g.out[1], g.out[2]}};
-  while (one.size(1) > 1 && source.window_elements(one) * item > kWindowBytes) one.end[1] = (one.end[1] + 1) / 2;
-  while (one.size(1) == 1 && one.size(2) > 1 && source.window_elements(one) * item > kWindowBytes)
-    one.end[2] = (one.end[2] + 1) / 2;
-  // Small images together, since every pass reads and writes the sums.
-  const int64_t pixels = g.out[0] * g.out[1] * g.out[2];
-  int64_t images = one.pixels() == pixels ? std::max<int64_t>(1, kDepth / pixels) : 1;
-  while (images > 1 && source.window_elements(one) * images * item > 2 * kWindowBytes) --images;
-  // Depthwise rows are read in place, so that a gradient in another order is copied as a window of itself.
-  Axis same[3];
-  for (int i = 0; i < 3; ++i) {
-    same[i].count = same[i].size = g.out[i];
-    same[i].offsets = same[i].taps = {0};
-  }
-  const Source grad_source(dtype, grad_y, g.c_out, same);
-  // The gradient of y is read in place where it is channels-last, in whole vectors, and so narrow that its rows do not
-  // compete for the same cache lines.
-  const bool narrow = out % lanes == 0 && grad_y.c == 1 && grad_y.x[2] <= gemm_panel(dtype);
-
-  parallel_for(chunk_count(g.n, group) * chunk_count(rows, part_rows), [&](int64_t chunk) {
-    const int64_t slab = chunk / chunk_count(rows, part_rows), part = chunk % chunk_count(rows, part_rows);
-    const int64_t row0 = part * part_rows, row1 = std::min(rows, row0 + part_rows);
-    char* sum = offset(sums.data(), slab * size, item);
-    Scratch scratch, packed, grad_scratch;
-    std::vector<int64_t> a_rows, lines, grad_lines;
-    const int64_t last = std::min(g.n, (slab + 1) * group);
-    for (int64_t n = slab * group; n < last; n += images)
-      for (int64_t z = 0; z < g.out[0]; z += one.end[1])
-        for (int64_t r = 0; r < g.out[1]; r += one.end[2]) {
-          const Box box{{n, z, r, 0},
-                        {std::min(last, n + images), std::min(g.out[0], z + one.end[1]),
-                         std::min(g.out[1], r + one.end[2]), g.out[2]}};
-          const Window window = source.open(box, scratch);
-          Window grads{grad_y.data, {grad_y.n, grad_y.x[0], grad_y.x[1], grad_y.x[2]}, 0};
-          grads.origin = n * grad_y.n + z * grad_y.x[0] + r * grad_y.x[1];
-          if (depthwise) grads = grad_source.open(box, grad_scratch);
-          // A line of output is a segment of k: where it starts in the window and in the gradient.
-          lines.clear();
-          grad_lines.clear();
-          for (int64_t i = 0; i < box.size(0); ++i)
-            for (int64_t j = 0; j < box.size(1); ++j)
-              for (int64_t l = 0; l < box.size(2); ++l) {
-                lines.push_back(window.origin + i * window.stride[0] + j * axes[0].step * window.stride[1] +
-                                l * axes[1].step * window.stride[2]);
-                grad_lines.push_back(grads.origin + i * grads.stride[0] + j * grads.stride[1] + l * grads.stride[2]);
-              }
-          const Taps entries(axes, window, c, false);
-          const int64_t x_step = axes[2].step * window.stride[3], all = int64_t(lines.size());
-          if (depthwise) {
-            for (size_t i = 0; i < lines.size(); ++i)
-              kernel::conv_depthwise_weights(stream, dtype, g.out[2], g.c_in, taps, offset(window.data, lines[i], item),
-                                             x_step, entries.entries.data(), offset(grads.data, grad_lines[i], item),
-                                             grads.stride[3], sum);
-            continue;
-          }
-          a_rows.clear();
-          for (int64_t t = row0; t < row1; ++t) a_rows.push_back(entries.entries[size_t(t / c)] + t % c);
-          const int64_t depth = std::max<int64_t>(1, kDepth / g.out[2]);  // lines in one pass
-          for (int64_t first = 0; first < all; first += depth) {
-            const int64_t count = std::min(depth, all - first), pixels = count * g.out[2];
-            bool in_place = narrow;
-            for (int64_t i = 1; i < count; ++i)
-              in_place &= grad_lines[size_t(first + i)] == grad_lines[size_t(first)] + i * g.out[2] * grad_y.x[2];
-            for (int64_t h = 0; h < g.groups; ++h) {
-              GemmTile tile;
-              if (in_place) {
-                tile.b = offset(grad_y.data, grad_lines[size_t(first)] + h * out, item);
-                tile.b_row = grad_y.x[2];
-              } else {
-                packed.reserve(pixels * round_up(out, lanes) * item);
-                for (int64_t i = 0; i < count; ++i)
-                  kernel::gemm_pack(stream, dtype,
-                                    offset(grad_y.data, grad_lines[size_t(first + i)] + h * out * grad_y.c, item),
-                                    grad_y.x[2], grad_y.c, g.out[2], out, packed.data(), i * g.out[2], pixels);
-                tile.b = packed.data();
-              }
-              tile.m = row1 - row0;
-              tile.n = out;
-              tile.k = g.out[2];
-              tile.segments = count;
-              tile.a = offset(window.data, h * c, item);
-              tile.a_rows = a_rows.data();
-              tile.a_col = x_step;
-              tile.a_segments = lines.data() + first;
-              tile.c = offset(sum, (h * rows + row0) * out, item);
-              tile.c_row = out;
-              tile.accumulate = true;
-              kernel::gemm_tile(stream, dtype, tile);
-            }
-          }
-        }
-  });
-
-  // Sum the slabs in order and bring (group, tap, c, out) to (group, out, c, tap); depthwise sums are (tap, channel),
-  // as one group. Sixteen outputs at a time: whole cache lines are read, and every output's row is written in order.
-  auto finish = [&]<class T>(T) {
-    constexpr int64_t kTogether = 16;
-    const int64_t used = chunk_count(g.n, group), in = depthwise ? 1 : c, outer = depthwise ? g.c_in : out;
-    const int64_t blocks = chunk_count(outer, kTogether), sets = depthwise ? 1 : g.groups;
-    parallel_for(sets * blocks, [&](int64_t chunk) {
-      const int64_t h = chunk / blocks, o = chunk % blocks * kTogether, n = std::min(kTogether, outer - o);
-      T* to = static_cast<T*>(grad_w) + (h * outer + o) * in * taps;
-      for (int64_t i = 0; i < in; ++i)
-        for (int64_t t = 0; t < taps; ++t) {
-          const T* from = sums.data<T>() + ((h * taps + t) * in + i) * outer + o;
-          T total[kTogether] = {};
-          for (int64_t s = 0; s < used; ++s)
-            for (int64_t j = 0; j < n; ++j) total[j] += from[s * size + j];
-          for (int64_t j = 0; j < n; ++j) to[(j * in + i) * taps + t] = total[j];
-        }
-    });
-  };
-  if (dtype == DType::F32)
-    finish(float());
-  else
-    finish(double());
 }
 
 }  // namespace lamina::cpu
