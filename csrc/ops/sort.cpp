@@ -306,7 +306,7 @@ Tensor bincount(const Tensor& input, const OptTensor& weights, int64_t minlength
   copy_into(w, *weights);
   Tensor sums = full_tensor({bins}, 0.0, DType::F64, input.device());
   kernel::count_bins(stream, x.data<int64_t>(), x.numel(), w.data<double>(), sums.data<double>(), nullptr);
-  return weights->dtype() == DType::F32 ? cast(sums, DType::F32) : sums;
+  return weights->is_floating() ? cast(sums, weights->dtype()) : sums;
 }
 
 Tensor histc(const Tensor& input, int64_t bins, double min, double max) {
