@@ -11,6 +11,7 @@ namespace lamina {
 namespace {
 
 constexpr int64_t kGrain = 16384;  // elements in a chunk
+constexpr int64_t kLongSlice = 16;
 
 void check_cpu(Stream stream, const char* name) {
   if (!stream.device.is_cpu()) cpu::throw_no_cuda(name);
@@ -121,26 +122,27 @@ void take_rows(const SliceJob& job, int64_t begin, int64_t end) {
   }
 }
 
-// Inner elements [from, to) of one outer position, for every index in order.
+// All places of one outer position with offsets in [low, high), in the order of the index.
 template <PutMode kMode, class T>
-void put_columns(const SliceJob& job, int64_t outer, int64_t from, int64_t to) {
+void put_rows(const SliceJob& job, int64_t outer, int64_t low, int64_t high) {
   T* base = static_cast<T*>(job.x) + job.outer.offset(outer);
   const T* values = static_cast<const T*>(job.values);
-  const int64_t n = job.inner.total;
+  const int64_t n = job.inner.total, stride = job.inner.n ? job.inner.stride[0] : 0;
   if (!job.one_value) values += outer * job.count * n;
   for (int64_t k = 0; k < job.count; ++k) {
+    if (job.offsets[k] < low || job.offsets[k] >= high) continue;
     T* place = base + job.offsets[k] * job.scale;
     const T* row = job.one_value ? values : values + k * n;
-    if (job.inner.n <= 1) {
-      const int64_t stride = job.inner.n ? job.inner.stride[0] : 0;
-      if (job.one_value)
-        for (int64_t i = from; i < to; ++i) join<kMode>(place[i * stride], *row);
-      else if (stride == 1)
-        for (int64_t i = from; i < to; ++i) join<kMode>(place[i], row[i]);
-      else
-        for (int64_t i = from; i < to; ++i) join<kMode>(place[i * stride], row[i]);
-    } else {
+    if (job.inner.n > 1) {
       each(job.inner, [&](int64_t offset, int64_t i) { join<kMode>(place[offset], row[job.one_value ? 0 : i]); });
+    } else if (job.one_value) {
+      for (int64_t i = 0; i < n; ++i) join<kMode>(place[i * stride], *row);
+    } else if (kMode == PutMode::Add && std::is_floating_point_v<T> && stride == 1 && n >= kLongSlice) {
+      kernel::add_run({}, job.dtype, row, place, n);
+    } else if (stride == 1) {
+      for (int64_t i = 0; i < n; ++i) join<kMode>(place[i], row[i]);
+    } else {
+      for (int64_t i = 0; i < n; ++i) join<kMode>(place[i * stride], row[i]);
     }
   }
 }
@@ -162,6 +164,11 @@ void each_in_line(const LineJob& job, int64_t outer, int64_t from, int64_t to, F
   T* base = static_cast<T*>(job.x) + job.outer.offset(outer);
   const int64_t n = job.inner.total;
   const int64_t first = outer * job.count * n;
+  if (n == 1) {  // along the last dimension
+    const int64_t* index = job.index + first;
+    for (int64_t k = 0; k < job.count; ++k) f(base[index[k] * job.step], first + k);
+    return;
+  }
   for (int64_t k = 0; k < job.count; ++k) {
     const int64_t row = first + k * n;
     if (job.inner.n <= 1) {
@@ -186,9 +193,25 @@ void kernel::take(Stream stream, const SliceJob& job) {
 
 void kernel::put(Stream stream, const SliceJob& job, PutMode mode) {
   check_cpu(stream, "put");
+  const int64_t work = job.count * job.inner.total;
+  if (job.outer.total * work == 0) return;
+  // Long slices are shared out by where they go: every part walks the whole index, so each place meets its values in
+  // order.
+  constexpr int64_t kMaxParts = 16;
+  int64_t parts = 1, extent = INT64_MAX;
+  if (job.inner.total >= kLongSlice && work > 4 * kGrain) {
+    parts = std::min(kMaxParts, work / (4 * kGrain));
+    extent = *std::max_element(job.offsets, job.offsets + job.count) + 1;
+  }
   with_mode(mode, [&]<PutMode kMode>() {
     by_type<kMode>(job.dtype, [&]<class T>() {
-      over_places(job, [&](int64_t outer, int64_t from, int64_t to) { put_columns<kMode, T>(job, outer, from, to); });
+      over_ranges(job.outer.total * parts, work / parts, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t part = i % parts;
+          put_rows<kMode, T>(job, i / parts, parts == 1 ? 0 : extent * part / parts,
+                             parts == 1 ? extent : extent * (part + 1) / parts);
+        }
+      });
     });
   });
 }

@@ -5,10 +5,15 @@
 #pragma once
 #include "core/device.h"
 #include "core/dtype.h"
+#include "cpu/kernel.h"
 #include "cpu/loops.h"
 
 namespace lamina {
 
+// y[i] += x[i] for float32 and float64: the one loop here that computes.
+LM_KERNEL(void, add_run, (DType dtype, const void* x, void* y, int64_t n))
+
+#ifndef LM_ISA
 enum class PutMode : uint8_t { Assign, Add, Mul, Min, Max };
 
 // Elements x[outer][offsets[k] * scale][inner] against values[outer][k][inner] (row-major, or one value for all).
@@ -43,5 +48,6 @@ void scatter(Stream stream, const LineJob& job, PutMode mode);
 // First position whose index is not in [low, high), or -1.
 int64_t find_bad_index(Stream stream, const int64_t* index, int64_t n, int64_t low, int64_t high);
 }  // namespace kernel
+#endif
 
 }  // namespace lamina

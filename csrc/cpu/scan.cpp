@@ -35,9 +35,33 @@ double log_add(double a, double b) {
   return std::isinf(high) ? high : high + std::log1p(std::exp(low - high));
 }
 
+// Lines of adjacent elements: four at a time, so that four chains hide each other's latency.
+template <class T, class State, class Step>
+void run_rows(const ScanJob& job, State start, Step step) {
+  constexpr int kChains = 4;
+  const int64_t n = job.n, groups = chunk_count(job.outer, kChains);
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, kChains * n));
+  parallel_for(chunk_count(groups, grain), [&](int64_t chunk) {
+    for (int64_t g = chunk * grain; g < std::min(groups, (chunk + 1) * grain); ++g) {
+      const int64_t first = g * kChains * n, rows = std::min<int64_t>(kChains, job.outer - g * kChains);
+      const T* x = static_cast<const T*>(job.x);
+      T* out = static_cast<T*>(job.out);
+      State state[kChains] = {start, start, start, start};
+      for (int64_t i = 0; i < n; ++i) {
+        const int64_t k = job.reverse ? n - 1 - i : i, at = first + k;
+        if (rows == kChains)
+          for (int r = 0; r < kChains; ++r) out[at + r * n] = step(state[r], x[at + r * n], k, at + r * n);
+        else
+          for (int r = 0; r < rows; ++r) out[at + r * n] = step(state[r], x[at + r * n], k, at + r * n);
+      }
+    }
+  });
+}
+
 // state: what a line carries; step(state, value, position) advances it and gives the result.
 template <class T, class State, class Step>
 void run(const ScanJob& job, State start, Step step) {
+  if (job.inner == 1) return run_rows<T>(job, start, step);
   over_lines(job.outer, job.n, job.inner, [&](int64_t o, int64_t first, int64_t lines) {
     State state[kLines];
     std::fill(state, state + lines, start);

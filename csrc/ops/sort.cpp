@@ -185,22 +185,26 @@ Tensor flat_nonzero(const Tensor& x) {
   Tensor out = empty_tensor({count}, DType::I64, x.device());
   const bool* set = mask.data<bool>();
   int64_t* at = out.data<int64_t>();
-  for (int64_t i = 0, found = 0; found < count && i < n; ++i)
-    if (set[i]) at[found++] = i;
+  // Without a branch on the element: every position is written, and kept if it counts.
+  for (int64_t i = 0, found = 0; found < count && i < n; found += set[i++]) at[found] = i;
   return out;
 }
 
 // Column d of the result: the positions' index along dimension d.
 Tensor nonzero(const Tensor& input) {
   const Tensor flat = flat_nonzero(input);
-  const int dims = input.dim();
+  const int dims = input.dim(), last = dims - 1;
   Tensor out = empty_tensor({flat.numel(), dims}, DType::I64, input.device());
+  if (dims == 0) return out;
+  // Positions grow: step from row to row of the last dimension instead of dividing.
+  int64_t at[kMaxDims] = {}, begin = 0;
   for (int64_t i = 0; i < flat.numel(); ++i) {
-    int64_t rest = flat.data<int64_t>()[i];
-    for (int d = dims - 1; d >= 0; --d) {
-      out.data<int64_t>()[i * dims + d] = rest % input.size(d);
-      rest /= input.size(d);
-    }
+    const int64_t position = flat.data<int64_t>()[i];
+    for (; position >= begin + input.size(last); begin += input.size(last))
+      for (int d = last - 1; d >= 0 && ++at[d] == input.size(d); --d) at[d] = 0;
+    int64_t* row = out.data<int64_t>() + i * dims;
+    for (int d = 0; d < last; ++d) row[d] = at[d];
+    row[last] = position - begin;
   }
   return out;
 }

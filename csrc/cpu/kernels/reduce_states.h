@@ -231,9 +231,13 @@ struct Fold {
                 });
           },
           [&](int64_t c) LM_INLINE {
-            T a = map(rows[0][c]);
-            for (int64_t r = 1; r < nrows; ++r) a = Join::join(a, map(rows[r][c]));
-            s[c].v = Join::join(s[c].v, Total<A>(a));
+            T a[4];  // four chains hide the latency of one
+            for (int k = 0; k < 4; ++k) a[k] = Join::template identity<T>();
+            int64_t r = 0;
+            for (; r + 4 <= nrows; r += 4)
+              for (int k = 0; k < 4; ++k) a[k] = Join::join(a[k], map(rows[r + k][c]));
+            for (; r < nrows; ++r) a[0] = Join::join(a[0], map(rows[r][c]));
+            s[c].v = Join::join(s[c].v, Total<A>(Join::join(Join::join(a[0], a[1]), Join::join(a[2], a[3]))));
           });
     } else {
       A a[kColumnTile];
