@@ -147,7 +147,6 @@ void multiply(Stream stream, const GemmProblem& p, const GemmEpilogue& e) {
         tile.accumulate = base.accumulate || k0 > 0;
         tile.relu = e.relu && k0 + k == p.k;
         auto columns_of = [&](int64_t from, int64_t to, const void* at, int64_t b_row) {
-          if (from >= to) return;
           tile.n = to - from;
           tile.b = at;
           tile.b_row = b_row;
@@ -156,8 +155,8 @@ void multiply(Stream stream, const GemmProblem& p, const GemmEpilogue& e) {
           kernel::gemm_tile(stream, p.dtype, tile);
         };
         const int64_t middle = std::clamp(whole, j, end);
-        columns_of(j, middle, offset(b, j, item), p.b_row);
-        columns_of(middle, end, offset(packed.data(), (middle - whole) * k, item), 0);
+        if (j < middle) columns_of(j, middle, offset(b, j, item), p.b_row);
+        if (middle < end) columns_of(middle, end, offset(packed.data(), (middle - whole) * k, item), 0);
       });
     }
   }

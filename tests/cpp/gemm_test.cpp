@@ -71,9 +71,9 @@ void check_both(const Case& t) {
 }
 
 TEST(Gemm, SizesAroundBlockBorders) {
-  for (int64_t m : {1, 2, 5, 6, 7, 12, 13, 17, 31})
-    for (int64_t n : {1, 2, 4, 7, 8, 15, 16, 17, 33, 64, 70})
-      for (int64_t k : {1, 3, 16, 37})
+  for (int64_t m : {1, 2, 5, 6, 7, 13, 31})
+    for (int64_t n : {1, 4, 7, 16, 17, 33, 70})
+      for (int64_t k : {1, 16, 37})
         for (int layout = 0; layout < 8; ++layout) {
           Case t{m, n, k};
           t.a_transposed = layout & 1, t.b_transposed = layout & 2, t.c_transposed = layout & 4;
@@ -87,7 +87,7 @@ TEST(Gemm, Blocked) {
                          {300, 64, 64},
                          {20, 200, 1030},
                          {3, 40, 9000},
-                         {33, 50, 20000},
+                         {33, 50, 5000},
                          {1, 300, 700},
                          {700, 1, 300}})
     for (int layout = 0; layout < 4; ++layout) {
@@ -104,7 +104,7 @@ TEST(Gemm, ScalesAndEpilogues) {
                          {9, 21, 700},
                          {130, 90, 600},
                          {40, 1, 30},
-                         {33, 50, 20000},
+                         {33, 50, 5000},
                          {6, 16, 0}})
     for (int c_transposed = 0; c_transposed < 2; ++c_transposed)
       for (double alpha : {1.0, -0.5})
@@ -114,7 +114,7 @@ TEST(Gemm, ScalesAndEpilogues) {
               Case t{m, n, k};
               t.b_transposed = true, t.c_transposed = c_transposed, t.alpha = alpha, t.beta = beta;
               t.bias = bias > 0, t.bias_per_row = bias == 2, t.relu = relu;
-              if (k == 20000 && (relu != (bias > 0) || c_transposed)) continue;
+              if (k == 5000 && (relu != (bias > 0) || c_transposed)) continue;
               check_both(t);
             }
 }
