@@ -155,10 +155,22 @@ Tensor reshape(const Tensor& input, const Sizes& shape) {
   return apply(ReshapeCopy{sizes, input.sizes()}, input);
 }
 
+// (n, c, spatial) with the channels innermost: how convolutions and pools leave their results in memory.
+static bool is_channels_last(const Tensor& x) {
+  if (x.dim() < 3) return false;
+  int64_t step = x.size(1);
+  bool last = x.stride(1) == 1;
+  for (int i = x.dim() - 1; i >= 2; step *= x.size(i--)) last = last && (x.size(i) == 1 || x.stride(i) == step);
+  return last && (x.size(0) == 1 || x.stride(0) == step);
+}
+
 Tensor view(const Tensor& input, const Sizes& size) {
   Shape sizes = infer_sizes(size, input, "view"), strides;
-  LM_CHECK(view_strides(input, sizes, strides), ValueError, "view: a tensor of shape ", input.sizes(), " with strides ",
-           input.strides(), " cannot be read as ", sizes, " without a copy; use reshape()");
+  const bool possible = view_strides(input, sizes, strides);
+  // conv(x).view(n, -1) is what scripts write: PyTorch's result is row-major there, ours is not, so it is copied.
+  if (!possible && is_channels_last(input)) return apply(ReshapeCopy{sizes, input.sizes()}, input);
+  LM_CHECK(possible, ValueError, "view: a tensor of shape ", input.sizes(), " with strides ", input.strides(),
+           " cannot be read as ", sizes, " without a copy; use reshape()");
   return view_as_sizes(input, sizes, strides);
 }
 

@@ -83,6 +83,18 @@ def test_other_ranks(rank, kwargs):
     assert_same(both(f"conv_transpose{rank}d", x, w, rng.normal(size=4), kwargs), 1e-12)
 
 
+def test_results_can_be_viewed():
+    """They lie channels-last in memory; scripts still flatten them with view()."""
+    x, w = rng.normal(size=(2, 3, 6, 5)), rng.normal(size=(4, 3, 3, 3))
+    results = []
+    for module, library in ((lamina, lamina), (F, torch)):
+        x_, w_ = library.tensor(x, requires_grad=True), library.tensor(w)
+        y = module.conv2d(x_, w_).view(2, -1)
+        y.square().sum().backward()
+        results.append([y.detach().numpy(), x_.grad.numpy()])
+    assert_same(results, 1e-12)
+
+
 WRONG = [
     (lambda m, f: f.conv2d(m.ones(1, 3, 5, 5), m.ones(4, 2, 3, 3)), ValueError, "3 channels.*4, 2, 3, 3"),
     (lambda m, f: f.conv2d(m.ones(1, 2, 3, 3), m.ones(4, 2, 5, 5)), ValueError, "spans 5.*3"),
