@@ -225,6 +225,14 @@ Tensor put(const Tensor& input, const Tensor& index, const Tensor& source, bool 
   return reshape(put_places(x, {0, 1, index.sizes()}, at, reshape(source, index.sizes()), accumulate), input.sizes());
 }
 
+Tensor index_put(const Tensor& input, const TensorList& indices, const Tensor& values, bool accumulate) {
+  std::vector<Index> index;
+  for (const Tensor& at : indices) index.push_back(Index::of(at));
+  Tensor y = clone(input);
+  index_put(y, index, values, accumulate);
+  return y;
+}
+
 Tensor masked_select(const Tensor& input, const Tensor& mask) {
   LM_CHECK(mask.dtype() == DType::Bool, TypeError, "masked_select: the mask has dtype ", mask.dtype(), "; need bool");
   const Shape sizes = broadcast(input.sizes(), mask.sizes(), "masked_select");

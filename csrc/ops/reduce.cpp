@@ -217,6 +217,13 @@ Tensor nansum(const Tensor& input, const std::optional<Shape>& dim, bool keepdim
   return x.is_floating() ? apply(NanSumOp{dims}, x) : sum_over(x, dims);
 }
 
+Tensor nanmean(const Tensor& input, const std::optional<Shape>& dim, bool keepdim, std::optional<DType> dtype) {
+  const Tensor x = dtype ? cast(input, *dtype) : input;
+  check_floating(x, "nanmean");
+  const ReduceDims dims = reduce_dims(x, dim, keepdim, "nanmean");
+  return div(apply(NanSumOp{dims}, x), sum_over(cast(eq(x, x), x.dtype()), dims));
+}
+
 Tensor prod(const Tensor& input, std::optional<int64_t> dim, bool keepdim, std::optional<DType> dtype) {
   const Tensor x = dtype ? cast(input, *dtype) : input;
   if (dim || x.dim() <= 1) return apply(ProdOp{reduce_dims(x, dim, keepdim, "prod")}, x);

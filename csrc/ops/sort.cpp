@@ -209,6 +209,8 @@ Tensor nonzero(const Tensor& input) {
   return out;
 }
 
+Tensor argwhere(const Tensor& input) { return nonzero(input); }
+
 namespace {
 struct Runs {
   Tensor sorted, order, starts;  // starts: where each run of equal values begins

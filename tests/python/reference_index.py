@@ -21,6 +21,15 @@ def index_put(x, dim, index, values, join):
     return np.moveaxis(out, 0, dim)
 
 
+def index_put_tuple(x, indices, values, accumulate):
+    out = x.copy()
+    if accumulate:
+        np.add.at(out, tuple(indices), values)
+    else:
+        out[tuple(indices)] = values
+    return out
+
+
 def _places(index, dim):
     """Positions in the index, and where each one points to."""
     for here in np.ndindex(*index.shape):
