@@ -22,7 +22,8 @@ endif()
 # fused multiply-add where the instruction set has it; errno and traps are never observed and would stop vectorization.
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
 set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g")
-add_compile_options(-Wall -Wextra -ffp-contract=fast -fno-math-errno -fno-trapping-math)
+# wrapv: integer tensors wrap around as in PyTorch and NumPy, and so do the bit patterns that formulas compute with.
+add_compile_options(-Wall -Wextra -ffp-contract=fast -fwrapv -fno-math-errno -fno-trapping-math)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(LAMINA_X86 ON)
   add_compile_options(-march=x86-64-v2)
