@@ -302,6 +302,9 @@ Tensor bincount(const Tensor& input, const OptTensor& weights, int64_t minlength
   const Tensor x = checked_index(input, INT64_MAX, false, 0, "bincount");
   int64_t bins = minlength;
   for (int64_t i = 0; i < x.numel(); ++i) bins = std::max(bins, x.data<int64_t>()[i] + 1);
+  constexpr int64_t kMostBins = int64_t(1) << 40;
+  LM_CHECK(bins <= kMostBins, ValueError, "bincount: the largest number needs ", bins, " counts; need at most ",
+           kMostBins);
   const Stream stream = stream_of(input.device());
   if (!weights) {
     Tensor counts = full_tensor({bins}, 0, DType::I64, input.device());
@@ -317,7 +320,7 @@ Tensor bincount(const Tensor& input, const OptTensor& weights, int64_t minlength
 
 Tensor histc(const Tensor& input, int64_t bins, double min, double max) {
   check_floating(input, "histc");
-  LM_CHECK(bins > 0, ValueError, "histc: bins is ", bins, "; need bins > 0");
+  LM_CHECK(0 < bins && bins <= int64_t(1) << 40, ValueError, "histc: bins is ", bins, "; need 0 < bins <= 2^40");
   LM_CHECK(min <= max, ValueError, "histc: min is ", min, " and max is ", max, "; need min <= max");
   Tensor x = empty_tensor(input.sizes(), DType::F64, input.device());
   copy_into(x, input);
