@@ -31,5 +31,12 @@ if(NOT SKBUILD)
   endif()
 endif()
 
+# The typed interface, written from the operator table of the module itself.
+add_custom_command(TARGET _core POST_BUILD VERBATIM
+                   COMMAND ${CMAKE_COMMAND} -E env "LD_LIBRARY_PATH=${OPENBLAS_DIRECTORY}:$ENV{LD_LIBRARY_PATH}"
+                           ${LAMINA_STUB_PRELOAD} ${Python_EXECUTABLE} ${PROJECT_SOURCE_DIR}/cmake/stubs.py $<TARGET_FILE:_core>
+                           $<TARGET_FILE_DIR:_core>/_core.pyi)
+install(FILES $<TARGET_FILE_DIR:_core>/_core.pyi DESTINATION lamina)
+
 install(TARGETS _core LIBRARY DESTINATION lamina)
 install(FILES ${OPENBLAS_LIBRARY} DESTINATION lamina)

@@ -39,6 +39,15 @@ class Ctx {
   void save_output(const Tensor& y, int index = 0) {
     if (node_) push({y.alias(), y.version(), true, uint16_t(index)});
   }
+  // For nodes that are not made by apply(): a Python Function. output >= 0: x is that output of the node.
+  void save_for(Node* node, const Tensor& x, int output = -1) {
+    node_ = node;
+    if (output >= 0)
+      save_output(x, output);
+    else
+      push_input(x);
+  }
+  int saved_count() const { return n_; }
   // Checks that it was neither freed nor changed in place since.
   Tensor saved(int i) const;
   bool recording() const { return node_ != nullptr; }
@@ -46,7 +55,8 @@ class Ctx {
   void release();
 
  private:
-  template <class, int> friend struct OpNode;
+  template <class, int>
+  friend struct OpNode;
   friend struct EdgeWriter;
   void push_input(const Tensor& x);
   void push(SavedTensor s);
@@ -83,7 +93,7 @@ struct EdgeWriter {
   }
 };
 void attach(const Tensor& out, Node* node, int index, const char* op);  // makes `out` the node's output
-void note_origin(Node& node);                          // anomaly mode: remember the caller
+void note_origin(Node& node);                                           // anomaly mode: remember the caller
 void mark_inference(const Tensor& out);
 
 template <class Op, int kEdges>
@@ -106,12 +116,16 @@ struct OpNode final : Node {
     small_free(this, sizeof(OpNode));
   }
   const char* name() const override {
-    if constexpr (requires { Op::name(); }) return Op::name();  // one struct for many operators, such as Unary
-    else return Op::kName;
+    if constexpr (requires { Op::name(); })
+      return Op::name();  // one struct for many operators, such as Unary
+    else
+      return Op::kName;
   }
   Grads backward(Tensor* grads) override {
-    if constexpr (requires { op.backward(ctx, std::declval<const Tensor&>()); }) return op.backward(ctx, grads[0]);
-    else return op.backward(ctx, static_cast<const Tensor*>(grads));
+    if constexpr (requires { op.backward(ctx, std::declval<const Tensor&>()); })
+      return op.backward(ctx, grads[0]);
+    else
+      return op.backward(ctx, static_cast<const Tensor*>(grads));
   }
   void release() override { ctx.release(); }
 };
@@ -138,14 +152,15 @@ template <class Op, class... In>
 }
 
 template <class Op, class... In>
-auto apply(const Op& op, const In&... inputs) {
+auto apply(Op op, const In&... inputs) {
   if constexpr (requires { &Op::backward; }) {
     if ((mode_ & kGrad) && (wants_tape(inputs) || ...)) return apply_recorded(op, inputs...);
   }
   Ctx ctx;
   auto out = op.forward(ctx, inputs...);
   if (mode_ & kInference) [[unlikely]] {
-    if constexpr (std::is_same_v<decltype(out), Tensor>) mark_inference(out);
+    if constexpr (std::is_same_v<decltype(out), Tensor>)
+      mark_inference(out);
     else
       for (const Tensor& x : out) mark_inference(x);
   }

@@ -22,9 +22,9 @@ namespace {
 struct Task {
   Node* node = nullptr;
   TensorImpl* leaf = nullptr;
-  int waiting = 0;      // edges whose gradient has not arrived
-  bool needed = true;   // leads to a requested input (run_grad)
-  Grads grads;          // per output
+  int waiting = 0;     // edges whose gradient has not arrived
+  bool needed = true;  // leads to a requested input (run_grad)
+  Grads grads;         // per output
 };
 
 // Pointer -> task, by open addressing: a walk over a small graph must cost nanoseconds a node.
@@ -72,8 +72,7 @@ class Walk {
       Edge edge = gradient_edge(inputs[i]);
       LM_CHECK(!edge.empty(), RuntimeError, "grad: input ", i, " of shape ", inputs[i].sizes(),
                " does not require grad; need requires_grad=True before it is used");
-      requests_.emplace(edge.node ? static_cast<void*>(edge.node.get()) : edge.leaf.get(),
-                        Request{edge.index, int(i)});
+      requests_.emplace(edge.node ? static_cast<void*>(edge.node.get()) : edge.leaf.get(), Request{edge.index, int(i)});
     }
   }
 
@@ -239,9 +238,12 @@ class Walk {
   void accumulate(TensorImpl* leaf, Tensor grad) {
     if (!leaf->grad) {
       // The first gradient is moved in, unless somebody else can see it or it repeats elements (an expanded view).
-      bool own = grad.ref().use_count() == 1 && grad->storage.use_count() == 1 && is_dense(grad.sizes(), grad.strides());
-      if (options_.create_graph) leaf->grad = grad.ref();
-      else leaf->grad = (own ? grad : copy_dense(grad)).ref();
+      bool own =
+          grad.ref().use_count() == 1 && grad->storage.use_count() == 1 && is_dense(grad.sizes(), grad.strides());
+      if (options_.create_graph)
+        leaf->grad = grad.ref();
+      else
+        leaf->grad = (own ? grad : copy_dense(grad)).ref();
       return;
     }
     Tensor total(leaf->grad);
@@ -253,8 +255,8 @@ class Walk {
 
   static void check_finite(const Node& node, Grads& grads) {
     for (size_t i = 0; i < grads.size(); ++i)
-      LM_CHECK(!grads[i].defined() || !has_nan(grads[i]), RuntimeError, node.name(), ": its backward gave NaN for input ",
-               i, "; the forward call was made at:\n", node.origin);
+      LM_CHECK(!grads[i].defined() || !has_nan(grads[i]), RuntimeError, node.name(),
+               ": its backward gave NaN for input ", i, "; the forward call was made at:\n", node.origin);
   }
 
   BackwardOptions options_;

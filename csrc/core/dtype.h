@@ -50,18 +50,23 @@ struct f16 {
   }
 };
 
-template <class T> struct DTypeOf;
+template <class T>
+struct DTypeOf;
 // clang-format off
 #define LM_DTYPES(ROW)                                                                                        \
   ROW(Bool, bool, "bool") ROW(U8, uint8_t, "uint8") ROW(I8, int8_t, "int8") ROW(I16, int16_t, "int16")        \
   ROW(I32, int32_t, "int32") ROW(I64, int64_t, "int64") ROW(F16, f16, "float16") ROW(BF16, bf16, "bfloat16")  \
   ROW(F32, float, "float32") ROW(F64, double, "float64")
 // clang-format on
-#define ROW(Name, T, text) \
-  template <> struct DTypeOf<T> { static constexpr DType value = DType::Name; };
+#define ROW(Name, T, text)                      \
+  template <>                                   \
+  struct DTypeOf<T> {                           \
+    static constexpr DType value = DType::Name; \
+  };
 LM_DTYPES(ROW)
 #undef ROW
-template <class T> inline constexpr DType dtype_of = DTypeOf<T>::value;
+template <class T>
+inline constexpr DType dtype_of = DTypeOf<T>::value;
 
 inline constexpr uint8_t kItemSize[kDTypes] = {1, 1, 1, 2, 4, 8, 2, 2, 4, 8};
 constexpr int64_t item_size(DType dtype) { return kItemSize[int(dtype)]; }
@@ -83,7 +88,8 @@ template <class F>
 decltype(auto) dispatch_all(DType dtype, F&& f) {
   switch (dtype) {
 #define ROW(Name, T, text) \
-  case DType::Name: return f.template operator()<T>();
+  case DType::Name:        \
+    return f.template operator()<T>();
     LM_DTYPES(ROW)
 #undef ROW
   }

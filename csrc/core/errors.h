@@ -16,12 +16,24 @@ class Error : public std::exception {
  private:
   std::string message_;
 };
-struct ValueError : Error { using Error::Error; };           // shapes and values
-struct TypeError : Error { using Error::Error; };            // dtypes and argument types
-struct IndexError : Error { using Error::Error; };           // indices and dimensions out of range
-struct RuntimeError : Error { using Error::Error; };         // devices, the tape
-struct NotImplementedError : Error { using Error::Error; };  // valid, but not here
-struct OutOfMemoryError : Error { using Error::Error; };     // MemoryError in Python
+struct ValueError : Error {
+  using Error::Error;
+};  // shapes and values
+struct TypeError : Error {
+  using Error::Error;
+};  // dtypes and argument types
+struct IndexError : Error {
+  using Error::Error;
+};  // indices and dimensions out of range
+struct RuntimeError : Error {
+  using Error::Error;
+};  // devices, the tape
+struct NotImplementedError : Error {
+  using Error::Error;
+};  // valid, but not here
+struct OutOfMemoryError : Error {
+  using Error::Error;
+};  // MemoryError in Python
 
 template <class... Parts>
 std::string str(const Parts&... parts) {
@@ -37,8 +49,8 @@ template <class Kind, class... Parts>
 
 }  // namespace lamina
 
-#define LM_CHECK(condition, Kind, ...)                                           \
-  do {                                                                           \
-    if (!(condition)) [[unlikely]]                                               \
-      ::lamina::fail<::lamina::Kind>(__VA_ARGS__);                               \
+#define LM_CHECK(condition, Kind, ...)             \
+  do {                                             \
+    if (!(condition)) [[unlikely]]                 \
+      ::lamina::fail<::lamina::Kind>(__VA_ARGS__); \
   } while (0)

@@ -60,8 +60,10 @@ static Tensor make_scalar(V value, DType dtype, bool wrapped) {
   Tensor out = empty_tensor({}, dtype);
   out->wrapped = wrapped;
   dispatch_all(dtype, [&]<class T>() {
-    if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>) *out.data<T>() = T(float(value));
-    else *out.data<T>() = T(value);
+    if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
+      *out.data<T>() = T(float(value));
+    else
+      *out.data<T>() = T(value);
   });
   return out;
 }
@@ -76,8 +78,10 @@ static V item_as(const Tensor& x) {
   LM_CHECK(x.numel() == 1, ValueError, "item: the tensor has shape ", x.sizes(), "; need exactly one element");
   LM_CHECK(x.device().is_cpu(), RuntimeError, "item: the tensor is on ", x.device(), "; need cpu");
   return dispatch_all(x.dtype(), [&]<class T>() {
-    if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>) return V(float(*x.data<T>()));
-    else return V(*x.data<T>());
+    if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
+      return V(float(*x.data<T>()));
+    else
+      return V(*x.data<T>());
   });
 }
 double Tensor::item_double() const { return item_as<double>(*this); }

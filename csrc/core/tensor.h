@@ -21,18 +21,18 @@ struct TensorImpl final : RefCounted {
   int64_t offset = 0;  // in elements
   Shape sizes, strides;
   DType dtype = DType::F32;
-  bool contiguous = true;     // row-major, cached
-  bool wrapped = false;       // a Python number: takes part in promotion by kind only
-  bool inference = false;     // made in inference_mode: may never enter the tape
+  bool contiguous = true;  // row-major, cached
+  bool wrapped = false;    // a Python number: takes part in promotion by kind only
+  bool inference = false;  // made in inference_mode: may never enter the tape
   // --- autograd ---
-  bool requires_grad = false;      // a leaf that collects .grad
-  uint16_t output_index = 0;       // which output of grad_fn
-  uint32_t view_version = 0;       // storage version when grad_fn was recorded (views only)
-  Ref<Opaque> grad_fn;             // Node
-  Ref<Opaque> hooks;               // TensorHooks
+  bool requires_grad = false;  // a leaf that collects .grad
+  uint16_t output_index = 0;   // which output of grad_fn
+  uint32_t view_version = 0;   // storage version when grad_fn was recorded (views only)
+  Ref<Opaque> grad_fn;         // Node
+  Ref<Opaque> hooks;           // TensorHooks
   Ref<TensorImpl> grad;
-  Ref<TensorImpl> base;            // of a view: the tensor whose storage it reads (never itself a view)
-  void* python = nullptr;          // the live Python object, not owned
+  Ref<TensorImpl> base;    // of a view: the tensor whose storage it reads (never itself a view)
+  void* python = nullptr;  // the live Python object, not owned
 
   static TensorImpl* make();
   void destroy();
@@ -67,7 +67,10 @@ class Tensor {
   bool is_floating() const { return lamina::is_floating(impl_->dtype); }
 
   void* data() const { return static_cast<char*>(impl_->storage->data) + impl_->offset * itemsize(); }
-  template <class T> T* data() const { return static_cast<T*>(data()); }
+  template <class T>
+  T* data() const {
+    return static_cast<T*>(data());
+  }
 
   // In the tape: a leaf that wants a gradient, or computed from one.
   bool requires_grad() const { return impl_->requires_grad || impl_->grad_fn; }
@@ -79,7 +82,7 @@ class Tensor {
   Tensor alias() const;
   // A view: the same storage read with other sizes, strides and offset (in elements). Not yet recorded.
   Tensor with_layout(const Shape& sizes, const Shape& strides, int64_t offset) const;
-  double item_double() const;    // the value of a one-element tensor, converted
+  double item_double() const;  // the value of a one-element tensor, converted
   int64_t item_int() const;
 
  private:

@@ -57,7 +57,9 @@ struct Pow {
     return select(flat, T(0), pow(a, b) * log(select(flat, T(1), a))); } };
 struct Ldexp {
   LM_ON(kFloat);
-  template <class T> LM_FN static T f(T a, T b) { return a * exp2(b); }
+  // 0 and infinity stay themselves where 2^b leaves the range.
+  template <class T> LM_FN static T f(T a, T b) {
+    return select(isfinite(b) & ((a == T(0)) | isinf(a)), a, a * exp2(b)); }
   template <class T> LM_FN static T da_b(T b) { return exp2(b); }
   template <class T> LM_FN static T db(T a, T b) { return a * exp2(b) * T(kLn2); } };
 // a log(b), and 0 where a is 0, unless b is NaN.
@@ -129,7 +131,7 @@ struct Copysign {
   LM_FN static double db() { return 0; } };
 struct Heaviside {
   LM_ON(kNumeric);
-  template <class T> LM_FN static T f(T a, T b) { return select(a == T(0), b, select(a > T(0), T(1), T(0))); } };
+  template <class T> LM_FN static T f(T a, T b) { return select(a == T(0), b, select(a > T(0), T(1), select(a < T(0), T(0), a))); } };
 struct Nextafter {
   LM_ON(kFloat);
   template <class T> LM_FN static T f(T a, T b) { return nextafter(a, b); } };

@@ -2,8 +2,8 @@
 // A formula is a struct with f and, in the name of its derivative, what the tape has to keep:
 //   unary   df_y(y) the output, df_x(x) the input, df() nothing: a number
 //   binary  da(), db() numbers; da_b(b), db_a(a) one operand; da(a, b), db(a, b) both
-// None of these: not differentiable. Derivatives use the vocabulary of functions.h only, so that they can be evaluated on
-// tensors and differentiated again; a branch that is not taken must not be infinite, for 0 * inf would be NaN there.
+// None of these: not differentiable. Derivatives use the vocabulary of functions.h only, so that they can be evaluated
+// on tensors and differentiated again; a branch that is not taken must not be infinite, for 0 * inf would be NaN there.
 // Formulas with attributes have double members; the others are static. Next: unary.h, activations.h, binary.h.
 #pragma once
 
@@ -18,11 +18,11 @@ enum class Domain {
   kIntegral,  // integers and bool only
 };
 
-#define LM_ON(domain)                                 \
-  static constexpr Domain kDomain = Domain::domain;   \
+#define LM_ON(domain)                               \
+  static constexpr Domain kDomain = Domain::domain; \
   static constexpr bool kPredicate = false
-#define LM_PREDICATE(domain)                          \
-  static constexpr Domain kDomain = Domain::domain;   \
+#define LM_PREDICATE(domain)                        \
+  static constexpr Domain kDomain = Domain::domain; \
   static constexpr bool kPredicate = true  // the result is bool, or a Mask of lanes
 
 }  // namespace lamina::math

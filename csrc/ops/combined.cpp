@@ -16,9 +16,10 @@ struct Where {  // condition ? a : b
   DType a_dtype{}, b_dtype{};
 
   Tensor forward(Ctx& ctx, const Tensor& condition, const Tensor& a, const Tensor& b) {
-    LM_CHECK(condition.dtype() == DType::Bool, TypeError, "where: the condition has dtype ", condition.dtype(), "; need bool");
-    LM_CHECK(a.device() == condition.device() && b.device() == condition.device(), RuntimeError, "where: tensors are on ",
-             condition.device(), ", ", a.device(), " and ", b.device(), "; need one device");
+    LM_CHECK(condition.dtype() == DType::Bool, TypeError, "where: the condition has dtype ", condition.dtype(),
+             "; need bool");
+    LM_CHECK(a.device() == condition.device() && b.device() == condition.device(), RuntimeError,
+             "where: tensors are on ", condition.device(), ", ", a.device(), " and ", b.device(), "; need one device");
     DType dtype = result_type({&a, &b});
     Shape sizes = broadcast(broadcast(condition.sizes(), a.sizes(), "where"), b.sizes(), "where");
     Tensor out = empty_tensor(sizes, dtype, condition.device());
@@ -48,14 +49,25 @@ Tensor where(const Tensor& condition, const Operand& input, const Operand& other
   return apply(Where{}, condition, input, other);
 }
 
-Tensor add(const Tensor& input, const Operand& other, const Scalar& alpha) { return add(input, mul(other, alpha.tensor())); }
-Tensor sub(const Tensor& input, const Operand& other, const Scalar& alpha) { return sub(input, mul(other, alpha.tensor())); }
+Tensor add(const Tensor& input, const Operand& other, const Scalar& alpha) {
+  return add(input, mul(other, alpha.tensor()));
+}
+Tensor sub(const Tensor& input, const Operand& other, const Scalar& alpha) {
+  return sub(input, mul(other, alpha.tensor()));
+}
 
 Tensor div(const Tensor& input, const Operand& other, const std::string& rounding_mode) {
   if (rounding_mode == "floor") return floor_divide(input, other);
-  LM_CHECK(rounding_mode == "trunc", ValueError, "div: rounding_mode is '", rounding_mode, "'; need None, 'trunc' or 'floor'");
+  LM_CHECK(rounding_mode == "trunc", ValueError, "div: rounding_mode is '", rounding_mode,
+           "'; need None, 'trunc' or 'floor'");
   Tensor quotient = trunc(div(input, other));
   return cast(quotient, result_type({&input, &other}));
+}
+
+Tensor gelu(const Tensor& input, const std::string& approximate) {
+  LM_CHECK(approximate == "none" || approximate == "tanh", ValueError, "gelu: approximate is '", approximate,
+           "'; need 'none' or 'tanh'");
+  return approximate == "none" ? gelu(input) : gelu_tanh(input);
 }
 
 Tensor lerp(const Tensor& input, const Tensor& end, const Operand& weight) {
@@ -84,14 +96,15 @@ Tensor clamp(const Tensor& input, const std::optional<Scalar>& min, const std::o
 }
 
 Tensor isclose(const Tensor& input, const Operand& other, double rtol, double atol, bool equal_nan) {
-  Tensor close = logical_and(le(abs(sub(input, other)), add(Tensor(atol), mul(Tensor(rtol), abs(other)))), isfinite(other));
+  Tensor close =
+      logical_and(le(abs(sub(input, other)), add(Tensor(atol), mul(Tensor(rtol), abs(other)))), isfinite(other));
   close = logical_or(close, eq(input, other));
   return equal_nan ? logical_or(close, logical_and(isnan(input), isnan(other))) : close;
 }
 
 bool has_nan(const Tensor& x) {
   NoGrad guard;
-  return x.is_floating() && any(isnan(x)).item_int() != 0;
+  return x.is_floating() && any(isnan(x), std::nullopt, false).item_int() != 0;
 }
 
 Tensor add_into(Tensor a, const Tensor& b) {

@@ -26,7 +26,15 @@ struct Tensors : TensorList {
   Tensors(TensorList tensors) : TensorList(std::move(tensors)) {}
 };
 
+// (double alpha, double beta) as parameters, and as names: LM_NAMES turns `double alpha` into `alpha`.
 #define LM_PARAMS(...) __VA_ARGS__
+#define LM_DROP_double
+#define LM_NAME(parameter) LM_DROP_##parameter
+#define LM_NAMES_1(a) LM_NAME(a)
+#define LM_NAMES_2(a, b) LM_NAME(a), LM_NAME(b)
+#define LM_NAMES_3(a, b, c) LM_NAME(a), LM_NAME(b), LM_NAME(c)
+#define LM_NAMES_OF(a, b, c, n, ...) LM_NAMES_##n
+#define LM_NAMES(...) LM_NAMES_OF(__VA_ARGS__, 3, 2, 1)(__VA_ARGS__)
 #define UNARY(name, ...) Tensor name(const Tensor& x);
 #define UNARY_ATTRS(name, Functor, PARAMS, ...) Tensor name(const Tensor& x, LM_PARAMS PARAMS);
 #define BINARY(name, ...) Tensor name(const Tensor& a, const Tensor& b);
@@ -44,10 +52,10 @@ Tensor add_into(Tensor a, const Tensor& b);  // a += b, returns a
 bool has_nan(const Tensor& x);
 
 // --- differentiable helpers ---
-Tensor cast(const Tensor& x, DType dtype);             // x itself when nothing changes
+Tensor cast(const Tensor& x, DType dtype);  // x itself when nothing changes
 // Every step-th index of [start, end), both clipped to the size and counted from its end when negative, as in Python.
 Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t end, int64_t step = 1);
-Tensor sum_to(const Tensor& x, const Shape& sizes);    // undoes broadcasting: sums what was repeated
+Tensor sum_to(const Tensor& x, const Shape& sizes);  // undoes broadcasting: sums what was repeated
 
 // --- changing a tensor in place (inplace.cpp, Note [In place]) ---
 // `self` takes the elements and the place in the tape of `result`, which was computed from before_inplace(self).

@@ -1,0 +1,180 @@
+// The executor of elementwise loops. Work is cut into fixed chunks of the output, chunks into tiles; an operand that is
+// contiguous and of the loop's type is read in place, any other is gathered and converted into a tile buffer first.
+#include "cpu/elementwise.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/pool.h"
+#include "core/shape.h"
+#include "cpu/copy.h"
+
+namespace lamina::cpu {
+
+namespace {
+
+constexpr int64_t kTile = 1024;    // elements: three f32 operands fill 12 KB of L1
+constexpr int64_t kChunk = 32768;  // elements a thread takes at a time
+constexpr int kMaxArgs = 4;        // inputs and output
+constexpr int64_t kLongRow = 192;  // rows from here on are worth a loop call of their own
+
+struct Plan {
+  int ndim = 0;  // dimension 0 is innermost
+  int64_t sizes[kMaxDims];
+  int64_t strides[kMaxArgs][kMaxDims];
+};
+
+// Sorts dimensions by the output's strides, drops those of one element and merges what is contiguous in all operands.
+Plan make_plan(int ndim, const int64_t* sizes, const ElementwiseArg* args, int n_args) {
+  Plan plan;
+  int order[kMaxDims], n = 0;
+  for (int d = ndim - 1; d >= 0; --d)
+    if (sizes[d] != 1) order[n++] = d;
+  std::stable_sort(order, order + n, [&](int a, int b) { return args[0].strides[a] < args[0].strides[b]; });
+  for (int i = 0; i < n; ++i) {
+    int d = order[i], last = plan.ndim - 1;
+    bool merge = last >= 0;
+    for (int a = 0; a < n_args && merge; ++a) merge = args[a].strides[d] == plan.strides[a][last] * plan.sizes[last];
+    if (merge) {
+      plan.sizes[last] *= sizes[d];
+      continue;
+    }
+    plan.sizes[plan.ndim] = sizes[d];
+    for (int a = 0; a < n_args; ++a) plan.strides[a][plan.ndim] = args[a].strides[d];
+    ++plan.ndim;
+  }
+  if (plan.ndim == 0) {
+    plan.ndim = 1;
+    plan.sizes[0] = 1;
+    for (int a = 0; a < n_args; ++a) plan.strides[a][0] = 1;
+  }
+  return plan;
+}
+
+struct Position {
+  int64_t at[kMaxDims];
+  Position(const Plan& plan, int64_t linear) {
+    for (int d = 0; d < plan.ndim; ++d) {
+      at[d] = linear % plan.sizes[d];
+      linear /= plan.sizes[d];
+    }
+  }
+  int64_t offset(const Plan& plan, int arg) const {
+    int64_t sum = 0;
+    for (int d = 0; d < plan.ndim; ++d) sum += at[d] * plan.strides[arg][d];
+    return sum;
+  }
+  void advance_row(const Plan& plan) {  // to the start of the next innermost row
+    at[0] = 0;
+    for (int d = 1; d < plan.ndim; ++d) {
+      if (++at[d] < plan.sizes[d]) return;
+      at[d] = 0;
+    }
+  }
+};
+
+// Calls row(offset in elements, length, position in the tile) for the innermost rows that cover m elements.
+template <class F>
+void for_rows(const Plan& plan, int arg, Position position, int64_t m, F&& row) {
+  for (int64_t done = 0; done < m;) {
+    int64_t length = std::min(plan.sizes[0] - position.at[0], m - done);
+    row(position.offset(plan, arg), length, done);
+    done += length;
+    position.advance_row(plan);
+  }
+}
+
+void load_tile(const Plan& plan, const ElementwiseArg& arg, int a, const Position& start, int64_t m, void* tile) {
+  int64_t size = item_size(arg.dtype);
+  bool same = arg.dtype == arg.compute;
+  alignas(64) char raw_buffer[kTile * 8];
+  char* target = same ? static_cast<char*>(tile) : raw_buffer;
+  for_rows(plan, a, start, m, [&](int64_t offset, int64_t length, int64_t done) {
+    gather(size, length, static_cast<const char*>(arg.data) + offset * size, plan.strides[a][0], target + done * size);
+  });
+  if (!same) convert(arg.dtype, arg.compute, m, raw_buffer, tile);
+}
+
+void store_tile(const Plan& plan, const ElementwiseArg& arg, const Position& start, int64_t m, const void* tile) {
+  int64_t size = item_size(arg.dtype);
+  const char* source = static_cast<const char*>(tile);
+  alignas(64) char raw_buffer[kTile * 8];
+  if (arg.dtype != arg.compute) {
+    convert(arg.compute, arg.dtype, m, tile, raw_buffer);
+    source = raw_buffer;
+  }
+  for_rows(plan, 0, start, m, [&](int64_t offset, int64_t length, int64_t done) {
+    scatter(size, length, source + done * size, static_cast<char*>(const_cast<void*>(arg.data)) + offset * size,
+            plan.strides[0][0]);
+  });
+}
+
+// Repeats one element over a whole tile once, so that numbers cost nothing per element.
+bool is_constant(const Plan& plan, int a) {
+  for (int d = 0; d < plan.ndim; ++d)
+    if (plan.strides[a][d] != 0 && plan.sizes[d] > 1) return false;
+  return true;
+}
+
+}  // namespace
+
+void elementwise_flat(Loop loop, const void* functor, int64_t n, void* out, int64_t out_size, const void* const* in,
+                      const int64_t* in_sizes, int n_in) {
+  if (n <= kChunk) return loop(n, in, out, functor);
+  parallel_for(chunk_count(n, kChunk), [&](int64_t chunk) {
+    int64_t begin = chunk * kChunk;
+    const void* at[kMaxArgs];
+    for (int i = 0; i < n_in; ++i) at[i] = static_cast<const char*>(in[i]) + begin * in_sizes[i];
+    loop(std::min(kChunk, n - begin), at, static_cast<char*>(out) + begin * out_size, functor);
+  });
+}
+
+void elementwise(Loop loop, const void* functor, int ndim, const int64_t* sizes, const ElementwiseArg& out,
+                 const ElementwiseArg* in, int n_in) {
+  ElementwiseArg args[kMaxArgs] = {out};
+  for (int i = 0; i < n_in; ++i) args[i + 1] = in[i];
+  const Plan plan = make_plan(ndim, sizes, args, n_in + 1);
+  int64_t total = 1;
+  for (int d = 0; d < plan.ndim; ++d) total *= plan.sizes[d];
+  if (total == 0) return;
+
+  parallel_for(chunk_count(total, kChunk), [&](int64_t chunk) {
+    alignas(64) char tiles[kMaxArgs][kTile * 8];
+    bool constant[kMaxArgs] = {}, direct[kMaxArgs];
+    int64_t begin = chunk * kChunk, end = std::min(begin + kChunk, total);
+    for (int a = 0; a <= n_in; ++a) {
+      direct[a] = args[a].dtype == args[a].compute && plan.strides[a][0] == 1;
+      constant[a] = a > 0 && is_constant(plan, a);
+      if (!constant[a]) continue;
+      char value[8];
+      int64_t size = item_size(args[a].compute);
+      convert(args[a].dtype, args[a].compute, 1, args[a].data, value);
+      fill(size, std::min(kTile, end - begin), value, tiles[a]);
+    }
+    for (int64_t at = begin; at < end;) {
+      Position position(plan, at);
+      int64_t m = std::min(kTile, end - at), row = plan.sizes[0] - position.at[0];
+      if (plan.sizes[0] >= kLongRow || plan.ndim == 1) m = std::min(m, row);
+      const void* sources[kMaxArgs];
+      for (int a = 1; a <= n_in; ++a) {
+        sources[a - 1] = tiles[a];
+        if (constant[a]) continue;
+        if (direct[a] && m <= row)
+          sources[a - 1] = static_cast<const char*>(args[a].data) + position.offset(plan, a) * item_size(args[a].dtype);
+        else
+          load_tile(plan, args[a], a, position, m, tiles[a]);
+      }
+      if (direct[0] && m <= row) {
+        loop(m, sources,
+             static_cast<char*>(const_cast<void*>(out.data)) + position.offset(plan, 0) * item_size(out.dtype),
+             functor);
+      } else {
+        loop(m, sources, tiles[0], functor);
+        store_tile(plan, out, position, m, tiles[0]);
+      }
+      at += m;
+    }
+  });
+}
+
+}  // namespace lamina::cpu

@@ -1,0 +1,59 @@
+// Every unary formula of the table on float and double, and on integers where it is defined for them.
+#include "cpu/elementwise.h"
+#include "cpu/kernels/loops.h"
+
+namespace lamina::cpu::LM_ISA {
+
+Loop unary_float_loop(UnaryId id, DType dtype) {
+  bool f64 = dtype == DType::F64;
+  switch (id) {
+#define ROW(name, Functor)                                           \
+  case UnaryId::name:                                                \
+    if constexpr (math::Functor::kDomain == math::Domain::kIntegral) \
+      return nullptr;                                                \
+    else                                                             \
+      return f64 ? &unary_loop<math::Functor, double> : &unary_loop<math::Functor, float>;
+#define UNARY(name, Functor, ...) ROW(name, Functor)
+#define UNARY_ATTRS(name, Functor, ...) ROW(name, Functor)
+#include "ops.def"
+#undef ROW
+  }
+  return nullptr;
+}
+
+template <class Functor>
+Loop int_loop(DType dtype) {
+  if constexpr (Functor::kDomain != math::Domain::kFloat) {
+    switch (dtype) {
+      case DType::Bool:
+      case DType::U8:
+        return &unary_loop<Functor, uint8_t>;
+      case DType::I8:
+        return &unary_loop<Functor, int8_t>;
+      case DType::I16:
+        return &unary_loop<Functor, int16_t>;
+      case DType::I32:
+        return &unary_loop<Functor, int32_t>;
+      case DType::I64:
+        return &unary_loop<Functor, int64_t>;
+      default:
+        return nullptr;
+    }
+  }
+  return nullptr;
+}
+
+Loop unary_int_loop(UnaryId id, DType dtype) {
+  switch (id) {
+#define UNARY(name, Functor, ...) \
+  case UnaryId::name:             \
+    return int_loop<math::Functor>(dtype);
+#define UNARY_ATTRS(name, Functor, ...) \
+  case UnaryId::name:                   \
+    return int_loop<math::Functor>(dtype);
+#include "ops.def"
+  }
+  return nullptr;
+}
+
+}  // namespace lamina::cpu::LM_ISA

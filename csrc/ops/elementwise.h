@@ -1,0 +1,18 @@
+// How an operator runs an elementwise loop over tensors. See cpu/elementwise.h for the loops.
+#pragma once
+#include "core/tensor.h"
+#include "cpu/elementwise.h"
+
+namespace lamina {
+
+struct LoopCall {
+  Loop loop;
+  const void* functor;
+  DType compute;          // what the loop reads
+  DType result;           // what it writes
+  DType first = compute;  // what it reads from the first input, where that differs (a condition)
+};
+// Inputs broadcast to out; all are converted as needed. Records nothing.
+void run_loop(const LoopCall& call, const Tensor& out, std::initializer_list<const Tensor*> inputs);
+
+}  // namespace lamina

@@ -1,0 +1,315 @@
+// Binds every row of ops.def as a function and a method, with its docstring, from one template: the row's signature
+// text gives names and defaults, its C++ type the conversions (args.h). `op_table()` hands the rows to tests, docs,
+// stubs and benchmarks. Rows of the same name are overloads, tried in order.
+#include <pybind11/stl.h>
+
+#include <cstring>
+#include <deque>
+#include <unordered_map>
+
+#include "python/args.h"
+
+namespace py = pybind11;
+
+namespace lamina::python {
+namespace {
+
+using FastCall = PyObject* (*)(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
+
+enum Flags { FUNCTION = 1, METHOD = 2, BOTH = 3, INPLACE = 4, NOGRAD = 8, RANDOM = 16 };
+
+struct Row {
+  const char* name;
+  const char* kind;  // "unary", "binary" or "op"
+  const char* signature_text;
+  int flags;
+  const char *oracle, *samples, *doc;
+  PyObject* (*invoke)(const Row& row, PyObject* const* values);
+  PyObject* (*invoke_inplace)(const Row& row, PyObject* const* values);
+  bool (*fits)(PyObject* const* values);
+  std::vector<std::string> (*types)();
+  const char* result;
+  int varargs;
+  FastCall function, method, inplace_method;
+  Signature signature = {};
+  Row* next = nullptr;   // the next overload
+  bool creates = false;  // makes a new leaf: takes a device
+};
+
+template <class Args>
+inline constexpr int find_varargs = -1;
+template <class... Args>
+inline constexpr int find_varargs<std::tuple<Args...>> = [] {
+  constexpr bool is_sizes[] = {std::is_same_v<Args, Sizes> || std::is_same_v<Args, Tensors>..., false};
+  for (int i = 0; i < int(sizeof...(Args)); ++i)
+    if (is_sizes[i]) return i;
+  return -1;
+}();
+
+template <class T>
+std::string type_text() {
+  return std::string(From<T>::kType) + (is_optional<T> ? " | None" : "");
+}
+
+// How a C++ function of the table is called with Python values.
+template <class Fn, Fn fn>
+struct Call;
+template <class R, class... Args, R (*fn)(Args...)>
+struct Call<R (*)(Args...), fn> {
+  using Indices = std::index_sequence_for<Args...>;
+  static constexpr int kVarargs = find_varargs<std::tuple<std::decay_t<Args>...>>;
+  static constexpr bool kTakesSelf =
+      std::is_base_of_v<Tensor, std::decay_t<std::tuple_element_t<0, std::tuple<Args..., void>>>>;
+  static constexpr const char* kResult = std::is_same_v<R, Tensor> ? "Tensor" : "tuple[Tensor, ...]";
+
+  static std::vector<std::string> types() { return {type_text<std::decay_t<Args>>()...}; }
+  static bool fits(PyObject* const* values) { return fits_all(values, Indices()); }
+  static PyObject* invoke(const Row& row, PyObject* const* values) { return call_with(row, values, Indices()); }
+  static PyObject* invoke_inplace(const Row& row, PyObject* const* values) {
+    return change_with(row, values, Indices());
+  }
+
+ private:
+  template <size_t... I>
+  static bool fits_all(PyObject* const* values, std::index_sequence<I...>) {
+    return (From<std::decay_t<Args>>::fits(values[I]) && ...);
+  }
+  template <size_t... I>
+  static auto convert(const Row& row, PyObject* const* values, std::index_sequence<I...>) {
+    using Values = std::tuple<decltype(From<std::decay_t<Args>>::get(nullptr, Where{}))...>;
+    return Values{From<std::decay_t<Args>>::get(values[I], Where{row.name, row.signature.params[I].name})...};
+  }
+  template <size_t... I>
+  static PyObject* call_with(const Row& row, PyObject* const* values, std::index_sequence<I...> indices) {
+    auto arguments = convert(row, values, indices);
+    R result = [&] {
+      ReleaseGil release((is_large(std::get<I>(arguments)) || ...));
+      return fn(std::get<I>(arguments)...);
+    }();
+    if constexpr (std::is_same_v<R, Tensor>)
+      return wrap(result);
+    else if constexpr (std::is_same_v<R, TensorList>)
+      return wrap_list(result.data(), result.size());
+    else
+      return wrap_named(result.data(), result.size(), row.name, row.signature);
+  }
+  // `x.exp_()`: the result is computed from a copy of the handle, then x takes its elements and its place in the tape.
+  template <size_t... I>
+  static PyObject* change_with(const Row& row, PyObject* const* values, std::index_sequence<I...> indices) {
+    if constexpr (std::is_same_v<R, Tensor> && kTakesSelf) {
+      auto arguments = convert(row, values, indices);
+      Tensor self = unwrap(values[0]);
+      inplace(
+          self,
+          [&](const Tensor& x) {
+            ReleaseGil release(is_large(x));
+            auto argument = [&]<size_t i>() -> decltype(auto) {
+              if constexpr (i == 0)
+                return std::decay_t<std::tuple_element_t<0, std::tuple<Args...>>>(x);
+              else
+                return std::get<i>(arguments);
+            };
+            return fn(argument.template operator()<I>()...);
+          },
+          row.name);
+      return Py_NewRef(values[0]);
+    } else {
+      return nullptr;
+    }
+  }
+};
+
+// Elementwise functions of two operands accept a number on either side.
+template <Tensor (*fn)(const Tensor&, const Tensor&)>
+Tensor with_numbers(const Operand& a, const Operand& b) {
+  LM_CHECK(!a->wrapped || !b->wrapped, TypeError, "need a Tensor as at least one operand, got two numbers");
+  return fn(a, b);
+}
+
+extern Row rows[];
+
+// Creation functions make leaves: `requires_grad=True` is the binding's, not the row's. Returns the value, and the
+// keyword names without it in `rest`, with `args` moved together.
+bool take_requires_grad(PyObject** args, Py_ssize_t n, PyObject* kwnames, py::object& rest) {
+  static PyObject* name = PyUnicode_InternFromString("requires_grad");
+  Py_ssize_t count = PyTuple_GET_SIZE(kwnames), at = 0;
+  while (at < count && PyTuple_GET_ITEM(kwnames, at) != name) ++at;
+  if (at == count) return false;
+  bool value = PyObject_IsTrue(args[n + at]) == 1;
+  rest = py::reinterpret_steal<py::object>(PyTuple_New(count - 1));
+  for (Py_ssize_t i = 0, j = 0; i < count; ++i) {
+    if (i == at) continue;
+    args[n + j] = args[n + i];
+    PyTuple_SET_ITEM(rest.ptr(), j++, Py_NewRef(PyTuple_GET_ITEM(kwnames, i)));
+  }
+  return value;
+}
+
+PyObject* dispatch(Row* row, bool inplace, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+  PyObject* values[kMaxArgs];
+  py::object holder;
+  for (Row* r = row; r; r = r->next) {
+    if (inplace && !r->invoke_inplace) continue;
+    bool last = !r->next;  // only the last overload explains what is wrong
+    if (!bind_arguments(r->signature, r->varargs, args, n, kwnames, values, holder, last ? r->name : nullptr)) continue;
+    if (!last && !r->fits(values)) continue;
+    return inplace ? r->invoke_inplace(*r, values) : r->invoke(*r, values);
+  }
+  fail<TypeError>(row->name, "_(): no in-place form takes these arguments");
+}
+
+PyObject* call(Row* row, bool inplace, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+  return guarded([&]() -> PyObject* {
+    if (!kwnames || !row->creates) return dispatch(row, inplace, args, n, kwnames);
+    PyObject* copy[kMaxArgs];
+    Py_ssize_t total = n + PyTuple_GET_SIZE(kwnames);
+    LM_CHECK(total <= kMaxArgs, TypeError, row->name, "() got too many arguments: ", total);
+    for (Py_ssize_t i = 0; i < total; ++i) copy[i] = args[i];
+    py::object rest = py::reinterpret_borrow<py::object>(kwnames);
+    bool requires_grad = take_requires_grad(copy, n, kwnames, rest);
+    py::object out = py::reinterpret_steal<py::object>(dispatch(row, inplace, copy, n, rest.ptr()));
+    if (requires_grad) out.attr("requires_grad") = true;
+    return out.release().ptr();
+  });
+}
+
+template <int I>
+PyObject* function_entry(PyObject*, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+  return call(&rows[I], false, args, n, kwnames);
+}
+// A method is the same call with self in front; vectorcall leaves no room there, so the arguments are moved.
+template <int I, bool kInplace>
+PyObject* method_entry(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+  PyObject* all[kMaxArgs + 1];
+  Py_ssize_t total = n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+  if (total >= kMaxArgs) {
+    PyErr_Format(PyExc_TypeError, "%s() got too many arguments: %zd", rows[I].name, total);
+    return nullptr;
+  }
+  all[0] = self;
+  for (Py_ssize_t i = 0; i < total; ++i) all[i + 1] = args[i];
+  return call(&rows[I], kInplace, all, n + 1, kwnames);
+}
+
+template <class Fn, Fn fn, int I>
+Row make_row(const char* name, const char* kind, const char* signature, int flags, const char* oracle,
+             const char* samples, const char* doc) {
+  using C = Call<Fn, fn>;
+  return {name,
+          kind,
+          signature,
+          flags,
+          oracle,
+          samples,
+          doc,
+          &C::invoke,
+          flags & INPLACE ? &C::invoke_inplace : nullptr,
+          &C::fits,
+          &C::types,
+          C::kResult,
+          C::kVarargs,
+          &function_entry<I>,
+          &method_entry<I, false>,
+          &method_entry<I, true>};
+}
+
+constexpr int kFirst = __COUNTER__ + 1;
+Row rows[] = {
+#define UNARY(name, Functor, oracle, domain, doc)                                                                   \
+  make_row<Tensor (*)(const Tensor&), &lamina::name, __COUNTER__ - kFirst>(#name, "unary", "input", BOTH | INPLACE, \
+                                                                           oracle, #domain, doc),
+#define UNARY_ATTRS(name, Functor, PARAMS, signature, oracle, domain, doc)                    \
+  make_row<Tensor (*)(const Tensor&, LM_PARAMS PARAMS), &lamina::name, __COUNTER__ - kFirst>( \
+      #name, "unary", "input, " signature, BOTH | INPLACE, oracle, #domain, doc),
+#define BINARY(name, Functor, oracle, domain_a, domain_b, doc)                                              \
+  make_row<Tensor (*)(const Operand&, const Operand&), &with_numbers<&lamina::name>, __COUNTER__ - kFirst>( \
+      #name, "binary", "input, other", BOTH | INPLACE, oracle, #domain_a "; " #domain_b, doc),
+#define OP(R, name, PARAMS, signature, flags, oracle, samples, doc)                                                   \
+  make_row<R(*) PARAMS, static_cast<R(*) PARAMS>(&lamina::name), __COUNTER__ - kFirst>(#name, "op", signature, flags, \
+                                                                                       oracle, samples, doc),
+#include "ops.def"
+};
+
+// The docstring: call, first line, formula. The samples double as examples.
+const char* docstring(const Row& first, bool method, const char* suffix) {
+  static std::deque<std::string> kept;  // a PyMethodDef points at its text forever
+  std::string text;
+  for (const Row* row = &first; row; row = row->next) {
+    std::string signature = row->signature_text;
+    if (method) {
+      size_t comma = signature.find(", ");
+      signature = comma == std::string::npos || comma > signature.find(" ->") ? "" : signature.substr(comma + 2);
+    }
+    text += str(row->name, suffix, "(", signature.substr(0, signature.find(" ->")), ")\n");
+  }
+  for (const Row* row = &first; row; row = row->next) {
+    text += str("\n", row->doc, "\n");
+    if (*row->oracle && std::strncmp(row->oracle, "ref.", 4)) text += str("\nFormula (NumPy): ``", row->oracle, "``\n");
+  }
+  return kept.emplace_back(std::move(text)).c_str();
+}
+
+PyMethodDef* method_def(const Row& row, FastCall fn, const char* suffix, bool method) {
+  static std::deque<PyMethodDef> defs;
+  static std::deque<std::string> names;
+  const char* name = names.emplace_back(str(row.name, suffix)).c_str();
+  return &defs.emplace_back(PyMethodDef{name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fn)),
+                                        METH_FASTCALL | METH_KEYWORDS, docstring(row, method, suffix)});
+}
+
+void add_method(const Row& row, FastCall fn, const char* suffix) {
+  PyMethodDef* def = method_def(row, fn, suffix, true);
+  py::object descriptor = py::reinterpret_steal<py::object>(PyDescr_NewMethod(tensor_type, def));
+  py::setattr(reinterpret_cast<PyObject*>(tensor_type), def->ml_name, descriptor);
+}
+
+py::list op_table() {
+  py::list out;
+  for (const Row& row : rows) {
+    py::dict entry;
+    entry["name"] = row.name;
+    entry["kind"] = row.kind;
+    entry["signature"] = row.signature_text;
+    entry["types"] = row.types();
+    entry["result"] = row.result;
+    entry["function"] = bool(row.flags & FUNCTION);
+    entry["method"] = bool(row.flags & METHOD);
+    entry["inplace"] = bool(row.flags & INPLACE);
+    entry["differentiable"] = !(row.flags & (NOGRAD | RANDOM));
+    entry["varargs"] = row.varargs;
+    entry["creates"] = row.creates;
+    entry["random"] = bool(row.flags & RANDOM);
+    entry["oracle"] = row.oracle;
+    entry["samples"] = row.samples;
+    entry["doc"] = row.doc;
+    out.append(entry);
+  }
+  return out;
+}
+
+}  // namespace
+
+void bind_operators(py::module_& m) {
+  std::unordered_map<std::string, Row*> first, last;
+  for (Row& row : rows) {
+    row.signature = parse_signature(row.signature_text);
+    row.creates = std::strstr(row.signature_text, "device=");
+    if (Row*& tail = last[row.name])
+      tail->next = &row;
+    else
+      first[row.name] = &row;
+    last[row.name] = &row;
+  }
+  for (auto& [name, row] : first) {
+    if (row->flags & FUNCTION) {
+      PyMethodDef* def = method_def(*row, row->function, "", false);
+      m.attr(def->ml_name) =
+          py::reinterpret_steal<py::object>(PyCFunction_NewEx(def, nullptr, m.attr("__name__").ptr()));
+    }
+    if (row->flags & METHOD) add_method(*row, row->method, "");
+    if (row->flags & INPLACE) add_method(*row, row->inplace_method, "_");
+  }
+  m.def("op_table", &op_table, "The rows of the operator table, as dicts.");
+}
+
+}  // namespace lamina::python

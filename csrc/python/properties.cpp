@@ -1,0 +1,465 @@
+// Attributes of the Python tensor, its hot methods (METH_FASTCALL), and dtype and device objects.
+#include <pybind11/stl.h>
+
+#include "autograd/apply.h"
+#include "python/args.h"
+
+namespace py = pybind11;
+
+namespace lamina::python {
+
+// --- dtype ---
+
+namespace {
+struct DTypeObject {
+  DType dtype;
+};
+PyObject* dtype_objects[kDTypes];
+PyTypeObject* dtype_type = nullptr;
+PyTypeObject* device_type = nullptr;
+}  // namespace
+
+PyObject* dtype_object(DType dtype) { return dtype_objects[int(dtype)]; }
+bool is_dtype(PyObject* o) {
+  return Py_TYPE(o) == dtype_type || o == reinterpret_cast<PyObject*>(&PyFloat_Type) ||
+         o == reinterpret_cast<PyObject*>(&PyLong_Type) || o == reinterpret_cast<PyObject*>(&PyBool_Type);
+}
+DType dtype_from(PyObject* o) {
+  for (int i = 0; i < kDTypes; ++i)
+    if (dtype_objects[i] == o) return DType(i);
+  if (o == reinterpret_cast<PyObject*>(&PyFloat_Type)) return DType::F64;
+  if (o == reinterpret_cast<PyObject*>(&PyLong_Type)) return DType::I64;
+  LM_CHECK(o == reinterpret_cast<PyObject*>(&PyBool_Type), TypeError, "dtype: got ", Py_TYPE(o)->tp_name,
+           "; need a lamina dtype such as lamina.float32");
+  return DType::Bool;
+}
+
+// --- device ---
+
+bool is_device(PyObject* o) { return PyUnicode_Check(o) || Py_TYPE(o) == device_type; }
+Device device_from(PyObject* o) {
+  if (Py_TYPE(o) == device_type) return py::cast<Device>(py::handle(o));
+  LM_CHECK(PyUnicode_Check(o), TypeError, "device: got ", Py_TYPE(o)->tp_name, "; need a string such as 'cpu'");
+  std::string text = PyUnicode_AsUTF8(o);
+  Device device;
+  std::string type = text.substr(0, text.find(':'));
+  LM_CHECK(type == "cpu" || type == "cuda", RuntimeError, "device: got '", text,
+           "'; need 'cpu', 'cuda' or 'cuda:INDEX'");
+  if (type == "cuda") device.type = DeviceType::CUDA;
+  if (type.size() < text.size()) {
+    std::string index = text.substr(type.size() + 1);
+    LM_CHECK(!index.empty() && index.size() <= 2 && index.find_first_not_of("0123456789") == std::string::npos,
+             RuntimeError, "device: got '", text, "'; need an index such as in 'cuda:0'");
+    device.index = int8_t(std::stoi(index));
+  }
+  LM_CHECK(device.is_cpu(), RuntimeError, "device: '", text,
+           "' is not available: this build of lamina has no CUDA support");
+  return device;
+}
+
+// --- attributes ---
+
+namespace {
+
+template <class F>
+int guarded_set(F&& f) {
+  PyObject* ok = guarded([&]() -> PyObject* {
+    f();
+    return Py_None;
+  });
+  return ok ? 0 : -1;
+}
+
+PyObject* shape_tuple(const Shape& shape) {
+  PyObject* out = PyTuple_New(shape.size());
+  for (int i = 0; i < shape.size(); ++i) PyTuple_SET_ITEM(out, i, PyLong_FromLongLong(shape[i]));
+  return out;
+}
+
+PyObject* get_shape(PyObject* o, void*) { return shape_tuple(unwrap(o).sizes()); }
+PyObject* get_dtype(PyObject* o, void*) { return Py_NewRef(dtype_object(unwrap(o).dtype())); }
+PyObject* get_device(PyObject* o, void*) { return py::cast(unwrap(o).device()).release().ptr(); }
+PyObject* get_ndim(PyObject* o, void*) { return PyLong_FromLong(unwrap(o).dim()); }
+PyObject* get_itemsize(PyObject* o, void*) { return PyLong_FromLongLong(unwrap(o).itemsize()); }
+PyObject* get_nbytes(PyObject* o, void*) { return PyLong_FromLongLong(unwrap(o).itemsize() * unwrap(o).numel()); }
+PyObject* get_version(PyObject* o, void*) { return PyLong_FromUnsignedLong(unwrap(o).version()); }
+PyObject* get_is_leaf(PyObject* o, void*) { return PyBool_FromLong(unwrap(o).is_leaf()); }
+PyObject* get_requires_grad(PyObject* o, void*) { return PyBool_FromLong(unwrap(o).requires_grad()); }
+PyObject* get_output_nr(PyObject* o, void*) { return PyLong_FromLong(unwrap(o)->output_index); }
+PyObject* get_base(PyObject* o, void*) {
+  const Ref<TensorImpl>& base = unwrap(o)->base;
+  return guarded([&] { return wrap(Tensor(base)); });
+}
+PyObject* get_transposed(PyObject* o, void*) {
+  return guarded([&] {
+    const Tensor& x = unwrap(o);
+    Shape dims(x.dim(), 0);
+    for (int i = 0; i < x.dim(); ++i) dims[i] = x.dim() - 1 - i;
+    return wrap(permute(x, Sizes(dims)));
+  });
+}
+PyObject* get_matrix_transposed(PyObject* o, void*) {
+  return guarded([&] {
+    LM_CHECK(unwrap(o).dim() >= 2, ValueError, "mT: a tensor of shape ", unwrap(o).sizes(),
+             " has no matrices; need 2 dimensions");
+    return wrap(transpose(unwrap(o), -2, -1));
+  });
+}
+
+int set_requires_grad(PyObject* o, PyObject* value, void*) {
+  return guarded_set([&] {
+    const Tensor& x = unwrap(o);
+    LM_CHECK(value && PyBool_Check(value), TypeError, "requires_grad: need a bool");
+    bool wanted = value == Py_True;
+    LM_CHECK(!x->grad_fn || wanted, RuntimeError,
+             "requires_grad: only leaf tensors can be taken out of the tape; use detach()");
+    LM_CHECK(!wanted || x.is_floating(), TypeError,
+             "requires_grad: only floating-point tensors can require gradients, this is ", x.dtype());
+    LM_CHECK(!wanted || !x->inference, RuntimeError,
+             "requires_grad: a tensor made in inference_mode cannot require gradients");
+    if (!x->grad_fn) x->requires_grad = wanted;
+  });
+}
+
+PyObject* get_grad(PyObject* o, void*) {
+  const Tensor& x = unwrap(o);
+  return guarded([&] {
+    if (x->grad_fn && x->hooks) return wrap(static_cast<TensorHooks*>(x->hooks.get())->retained);
+    return wrap(Tensor(x->grad));
+  });
+}
+int set_grad(PyObject* o, PyObject* value, void*) {
+  return guarded_set([&] {
+    const Tensor& x = unwrap(o);
+    if (!value || value == Py_None) {
+      x->grad.reset();
+      if (x->hooks) static_cast<TensorHooks*>(x->hooks.get())->retained = Tensor();
+      return;
+    }
+    LM_CHECK(is_tensor(value), TypeError, "grad: need a Tensor or None, got ", Py_TYPE(value)->tp_name);
+    const Tensor& grad = unwrap(value);
+    LM_CHECK(grad.sizes() == x.sizes(), ValueError, "grad: the gradient has shape ", grad.sizes(), ", the tensor ",
+             x.sizes(), "; need equal shapes");
+    LM_CHECK(grad.dtype() == x.dtype(), TypeError, "grad: the gradient has dtype ", grad.dtype(), ", the tensor ",
+             x.dtype());
+    LM_CHECK(!grad.is(x), ValueError, "grad: a tensor cannot be its own gradient");
+    x->grad = grad.ref();
+  });
+}
+
+// `data`: the same elements outside the tape, and outside its version checks, as in PyTorch.
+PyObject* get_data(PyObject* o, void*) {
+  return guarded([&] { return wrap(unwrap(o).alias()); });
+}
+int set_data(PyObject* o, PyObject* value, void*) {
+  return guarded_set([&] {
+    LM_CHECK(value && is_tensor(value), TypeError, "data: need a Tensor");
+    const Tensor &x = unwrap(o), &y = unwrap(value);
+    LM_CHECK(!x->grad_fn, RuntimeError, "data: only the data of a leaf tensor can be replaced");
+    LM_CHECK(!x->requires_grad || y.is_floating(), TypeError, "data: a tensor that requires grad cannot become ",
+             y.dtype());
+    x->storage = y->storage;
+    x->offset = y->offset;
+    x->sizes = y->sizes;
+    x->strides = y->strides;
+    x->dtype = y->dtype;
+    x->contiguous = y->contiguous;
+    x->base.reset();
+  });
+}
+
+struct NodeObject {
+  Ref<Node> node;
+};
+PyObject* get_grad_fn(PyObject* o, void*) {
+  return guarded([&]() -> PyObject* {
+    const Tensor& x = unwrap(o);
+    if (!x->grad_fn) return Py_NewRef(Py_None);
+    return py::cast(NodeObject{Ref<Node>(static_cast<Node*>(x->grad_fn.get()))}).release().ptr();
+  });
+}
+
+// --- hot methods ---
+
+PyObject* method_size(PyObject* o, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    const Tensor& x = unwrap(o);
+    if (n == 0) return shape_tuple(x.sizes());
+    static PyObject* name = PyUnicode_InternFromString("dim");
+    LM_CHECK(n == 1, TypeError, "size() takes at most 1 argument, got ", n);
+    LM_CHECK(x.dim() > 0, IndexError, "size: a 0-d tensor has no dimensions");
+    return PyLong_FromLongLong(x.size(wrap_dim(to_int64(args[0], {"size", name}), x.dim(), "size")));
+  });
+}
+PyObject* method_stride(PyObject* o, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    const Tensor& x = unwrap(o);
+    if (n == 0) return shape_tuple(x.strides());
+    static PyObject* name = PyUnicode_InternFromString("dim");
+    return PyLong_FromLongLong(x.stride(wrap_dim(to_int64(args[0], {"stride", name}), x.dim(), "stride")));
+  });
+}
+PyObject* method_dim(PyObject* o, PyObject*) { return PyLong_FromLong(unwrap(o).dim()); }
+PyObject* method_numel(PyObject* o, PyObject*) { return PyLong_FromLongLong(unwrap(o).numel()); }
+PyObject* method_element_size(PyObject* o, PyObject*) { return PyLong_FromLongLong(unwrap(o).itemsize()); }
+PyObject* method_data_ptr(PyObject* o, PyObject*) { return PyLong_FromVoidPtr(unwrap(o).data()); }
+PyObject* method_storage_offset(PyObject* o, PyObject*) { return PyLong_FromLongLong(unwrap(o)->offset); }
+PyObject* method_is_contiguous(PyObject* o, PyObject*) { return PyBool_FromLong(unwrap(o).is_contiguous()); }
+PyObject* method_is_floating_point(PyObject* o, PyObject*) { return PyBool_FromLong(unwrap(o).is_floating()); }
+PyObject* method_item(PyObject* o, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    const Tensor& x = unwrap(o);
+    if (x.is_floating()) return PyFloat_FromDouble(x.item_double());
+    int64_t value = x.item_int();
+    return x.dtype() == DType::Bool ? PyBool_FromLong(value != 0) : PyLong_FromLongLong(value);
+  });
+}
+// The same elements outside the tape. Shares the version counter: a change through it is noticed.
+PyObject* method_detach(PyObject* o, PyObject*) {
+  return guarded([&] { return wrap(unwrap(o).alias()); });
+}
+PyObject* method_detach_(PyObject* o, PyObject*) {
+  return guarded([&] {
+    const Tensor& x = unwrap(o);
+    LM_CHECK(!x->base || !x->grad_fn, RuntimeError,
+             "detach_: a view in the tape cannot be detached in place; use detach()");
+    x->grad_fn.reset();
+    x->requires_grad = false;
+    return Py_NewRef(o);
+  });
+}
+PyObject* method_requires_grad_(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+  PyObject* value = n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0) > 0 ? args[0] : Py_True;
+  return set_requires_grad(o, value, nullptr) < 0 ? nullptr : Py_NewRef(o);
+}
+
+// to(dtype), to(device), to(device, dtype), to(other), each also with copy=: x itself when nothing changes.
+PyObject* method_to(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+  return guarded([&]() -> PyObject* {
+    const Tensor& x = unwrap(o);
+    DType dtype = x.dtype();
+    bool copy = false;
+    auto take = [&](PyObject* value) {
+      if (value == Py_None) return;
+      if (is_tensor(value))
+        dtype = unwrap(value).dtype();
+      else if (is_dtype(value))
+        dtype = dtype_from(value);
+      else
+        device_from(value);  // only the CPU exists: anything else raises
+    };
+    for (Py_ssize_t i = 0; i < n; ++i) take(args[i]);
+    for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames); ++k) {
+      std::string key = PyUnicode_AsUTF8(PyTuple_GET_ITEM(kwnames, k));
+      PyObject* value = args[n + k];
+      if (key == "dtype" || key == "device" || key == "other")
+        take(value);
+      else if (key == "copy")
+        copy = PyObject_IsTrue(value) == 1;
+      else
+        LM_CHECK(key == "non_blocking", TypeError, "to() got an unexpected keyword argument '", key, "'");
+    }
+    if (dtype == x.dtype() && !copy) return Py_NewRef(o);
+    Tensor out;
+    {
+      ReleaseGil release(is_large(x));
+      out = dtype == x.dtype() ? clone(x) : cast(x, dtype);
+    }
+    return wrap(out);
+  });
+}
+template <DType kTo>
+PyObject* method_cast(PyObject* o, PyObject*) {
+  return guarded([&]() -> PyObject* { return unwrap(o).dtype() == kTo ? Py_NewRef(o) : wrap(cast(unwrap(o), kTo)); });
+}
+PyObject* method_cpu(PyObject* o, PyObject*) { return Py_NewRef(o); }
+PyObject* method_type(PyObject* o, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&]() -> PyObject* {
+    const Tensor& x = unwrap(o);
+    if (n == 0) return PyUnicode_FromFormat("lamina.%s", dtype_name(x.dtype()));
+    DType dtype = dtype_from(args[0]);
+    return dtype == x.dtype() ? Py_NewRef(o) : wrap(cast(x, dtype));
+  });
+}
+PyObject* method_type_as(PyObject* o, PyObject* other) {
+  return guarded([&]() -> PyObject* {
+    LM_CHECK(is_tensor(other), TypeError, "type_as: need a Tensor, got ", Py_TYPE(other)->tp_name);
+    return wrap(cast(unwrap(o), unwrap(other).dtype()));
+  });
+}
+PyObject* method_retain_grad(PyObject* o, PyObject*) {
+  return guarded([&]() -> PyObject* {
+    const Tensor& x = unwrap(o);
+    LM_CHECK(x.requires_grad(), RuntimeError, "retain_grad: this tensor does not require grad");
+    if (x->grad_fn) hooks_of(x).retains_grad = true;
+    return Py_NewRef(Py_None);
+  });
+}
+PyObject* method_fill_(PyObject* o, PyObject* value) {
+  return guarded([&] {
+    Tensor self = unwrap(o), number = operand(value);
+    LM_CHECK(number.defined() && number.dim() == 0, TypeError, "fill_: need a number or a 0-d tensor, got ",
+             Py_TYPE(value)->tp_name);
+    inplace(self, [&](const Tensor& x) { return expand(cast(number, x.dtype()), Sizes(x.sizes())); }, "fill_");
+    return Py_NewRef(o);
+  });
+}
+PyObject* method_zero_(PyObject* o, PyObject*) {
+  return guarded([&] {
+    Tensor self = unwrap(o);
+    inplace(self, [&](const Tensor& x) { return full_tensor(x.sizes(), 0, x.dtype(), x.device()); }, "zero_");
+    return Py_NewRef(o);
+  });
+}
+PyObject* method_copy_(PyObject* o, PyObject* value) {
+  return guarded([&] {
+    LM_CHECK(is_tensor(value), TypeError, "copy_: need a Tensor, got ", Py_TYPE(value)->tp_name);
+    Tensor self = unwrap(o);
+    const Tensor& source = unwrap(value);
+    inplace(
+        self,
+        [&](const Tensor& x) {
+          LM_CHECK(broadcast(x.sizes(), source.sizes(), "copy_") == x.sizes(), ValueError, "copy_: a source of shape ",
+                   source.sizes(), " does not broadcast to ", x.sizes());
+          return expand(cast(source, x.dtype()), Sizes(x.sizes()));
+        },
+        "copy_");
+    return Py_NewRef(o);
+  });
+}
+
+}  // namespace
+
+#define GET(name, get) {name, get, nullptr, nullptr, nullptr}
+PyGetSetDef tensor_getset[] = {
+    GET("shape", get_shape),
+    GET("dtype", get_dtype),
+    GET("device", get_device),
+    GET("ndim", get_ndim),
+    GET("itemsize", get_itemsize),
+    GET("nbytes", get_nbytes),
+    GET("_version", get_version),
+    GET("is_leaf", get_is_leaf),
+    GET("output_nr", get_output_nr),
+    GET("_base", get_base),
+    GET("grad_fn", get_grad_fn),
+    GET("T", get_transposed),
+    GET("mT", get_matrix_transposed),
+    {"requires_grad", get_requires_grad, set_requires_grad, "Whether gradients flow to this tensor.", nullptr},
+    {"grad", get_grad, set_grad, "The accumulated gradient, or None.", nullptr},
+    {"data", get_data, set_data, "The same elements outside the tape.", nullptr},
+    {}};
+#undef GET
+
+#define FAST(fn) reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fn))
+PyMethodDef tensor_methods[] = {
+    {"size", FAST(method_size), METH_FASTCALL, "size(dim=None): the shape, or one size."},
+    {"stride", FAST(method_stride), METH_FASTCALL, "stride(dim=None): steps in elements."},
+    {"dim", method_dim, METH_NOARGS, "Number of dimensions."},
+    {"ndimension", method_dim, METH_NOARGS, "Number of dimensions."},
+    {"numel", method_numel, METH_NOARGS, "Number of elements."},
+    {"nelement", method_numel, METH_NOARGS, "Number of elements."},
+    {"element_size", method_element_size, METH_NOARGS, "Bytes of one element."},
+    {"data_ptr", method_data_ptr, METH_NOARGS, "Address of the first element."},
+    {"storage_offset", method_storage_offset, METH_NOARGS, "Offset of the first element in its storage, in elements."},
+    {"is_contiguous", method_is_contiguous, METH_NOARGS, "Whether the elements lie in row-major order without gaps."},
+    {"is_floating_point", method_is_floating_point, METH_NOARGS, "Whether the dtype is a floating-point one."},
+    {"item", method_item, METH_NOARGS, "The only element as a Python number."},
+    {"detach", method_detach, METH_NOARGS, "The same elements outside the tape."},
+    {"detach_", method_detach_, METH_NOARGS, "Takes this tensor out of the tape."},
+    {"requires_grad_", FAST(method_requires_grad_), METH_FASTCALL | METH_KEYWORDS,
+     "requires_grad_(requires_grad=True)"},
+    {"to", FAST(method_to), METH_FASTCALL | METH_KEYWORDS,
+     "to(dtype), to(device), to(device, dtype), to(other), with copy=False: converted; itself when nothing changes."},
+    {"float", method_cast<DType::F32>, METH_NOARGS, "As float32."},
+    {"double", method_cast<DType::F64>, METH_NOARGS, "As float64."},
+    {"half", method_cast<DType::F16>, METH_NOARGS, "As float16."},
+    {"bfloat16", method_cast<DType::BF16>, METH_NOARGS, "As bfloat16."},
+    {"long", method_cast<DType::I64>, METH_NOARGS, "As int64."},
+    {"int", method_cast<DType::I32>, METH_NOARGS, "As int32."},
+    {"short", method_cast<DType::I16>, METH_NOARGS, "As int16."},
+    {"char", method_cast<DType::I8>, METH_NOARGS, "As int8."},
+    {"byte", method_cast<DType::U8>, METH_NOARGS, "As uint8."},
+    {"bool", method_cast<DType::Bool>, METH_NOARGS, "As bool: whether each element is not zero."},
+    {"cpu", method_cpu, METH_NOARGS, "On the CPU."},
+    {"type", FAST(method_type), METH_FASTCALL, "type(dtype=None): the dtype's name, or a conversion."},
+    {"type_as", method_type_as, METH_O, "type_as(other): converted to other's dtype."},
+    {"retain_grad", method_retain_grad, METH_NOARGS, "Keep .grad of this non-leaf tensor in backward."},
+    {"fill_", method_fill_, METH_O, "fill_(value): every element in place."},
+    {"zero_", method_zero_, METH_NOARGS, "Every element to zero, in place."},
+    {"copy_", FAST(+[](PyObject* o, PyObject* const* args, Py_ssize_t n) -> PyObject* {
+       if (n >= 1) return method_copy_(o, args[0]);
+       PyErr_SetString(PyExc_TypeError, "copy_() missing required argument 'source'");
+       return nullptr;
+     }),
+     METH_FASTCALL, "copy_(source): elements of source, broadcast and converted, in place."},
+    {}};
+
+void bind_properties(py::module_& m) {
+  auto dtype = py::class_<DTypeObject>(m, "dtype", "An element type, such as lamina.float32.");
+  dtype.def_property_readonly("is_floating_point", [](const DTypeObject& d) { return is_floating(d.dtype); })
+      .def_property_readonly("is_signed", [](const DTypeObject& d) { return d.dtype > DType::U8; })
+      .def_property_readonly("is_complex", [](const DTypeObject&) { return false; })
+      .def_property_readonly("itemsize", [](const DTypeObject& d) { return item_size(d.dtype); })
+      .def_property_readonly("name", [](const DTypeObject& d) { return dtype_name(d.dtype); })
+      .def("__repr__", [](const DTypeObject& d) { return str("lamina.", dtype_name(d.dtype)); })
+      .def("__reduce__", [m](const DTypeObject& d) {
+        return py::make_tuple(py::module_::import("lamina._core").attr("_dtype"), py::make_tuple(dtype_name(d.dtype)));
+      });
+  dtype_type = reinterpret_cast<PyTypeObject*>(dtype.ptr());
+  for (int i = 0; i < kDTypes; ++i) {
+    dtype_objects[i] = py::cast(DTypeObject{DType(i)}).release().ptr();
+    m.attr(dtype_name(DType(i))) = py::handle(dtype_objects[i]);
+  }
+  m.def("_dtype",
+        [m](const std::string& name) -> py::object { return py::module_::import("lamina._core").attr(name.c_str()); });
+  const char* aliases[][2] = {{"float", "float32"}, {"double", "float64"}, {"half", "float16"},
+                              {"long", "int64"},    {"int", "int32"},      {"short", "int16"}};
+  for (auto& [alias, name] : aliases) m.attr(alias) = m.attr(name);
+
+  auto device = py::class_<Device>(m, "device", "Where a tensor lives: lamina.device('cpu').");
+  device.def(py::init([](py::object text) { return device_from(text.ptr()); }))
+      .def_property_readonly("type", [](const Device& d) { return d.is_cpu() ? "cpu" : "cuda"; })
+      .def_property_readonly(
+          "index",
+          [](const Device& d) -> py::object { return d.is_cpu() ? py::none() : py::object(py::int_(d.index)); })
+      .def("__str__", [](const Device& d) { return str(d); })
+      .def("__repr__", [](const Device& d) { return str("device(type='", d, "')"); })
+      .def("__eq__", [](const Device& d, py::object o) { return is_device(o.ptr()) && device_from(o.ptr()) == d; })
+      .def("__hash__", [](const Device& d) { return int(d.type) * 128 + d.index; });
+  device_type = reinterpret_cast<PyTypeObject*>(device.ptr());
+
+  py::class_<NodeObject>(m, "Node", "An operator recorded on the tape.")
+      .def("name", [](const NodeObject& n) { return n.node->name(); })
+      .def("__repr__", [](const NodeObject& n) { return str("<", n.node->name(), " backward>"); })
+      .def_property_readonly("next_functions", [](const NodeObject& n) {
+        py::list out;
+        for (int i = 0; i < n.node->n_edges; ++i) {
+          const Edge& edge = n.node->edges[i];
+          py::object next = edge.node ? py::cast(NodeObject{edge.node}) : py::object(py::none());
+          if (edge.leaf) next = py::reinterpret_steal<py::object>(wrap(Tensor(edge.leaf)));
+          out.append(py::make_tuple(next, edge.index));
+        }
+        return py::tuple(out);
+      });
+
+  // Parameter and other subclasses: the same elements in a new object of type `cls`.
+  auto make_subclass = [](py::type cls, const Tensor& data, bool requires_grad) {
+    LM_CHECK(!requires_grad || data.is_floating(), TypeError,
+             "requires_grad: only floating-point tensors can require gradients, this is ", data.dtype());
+    Tensor x = data.alias();
+    x->wrapped = false;
+    x->requires_grad = requires_grad;
+    return py::reinterpret_steal<py::object>(wrap_as(reinterpret_cast<PyTypeObject*>(cls.ptr()), x));
+  };
+  py::object type = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(tensor_type));
+  type.attr("_make_subclass") =
+      py::module_::import("builtins")
+          .attr("staticmethod")(
+              py::cpp_function(make_subclass, py::arg("cls"), py::arg("data"), py::arg("requires_grad") = false));
+  m.def("get_default_dtype", &default_dtype);
+  m.def("set_default_dtype", &set_default_dtype, py::arg("dtype"));
+  m.def("promote_types", &promote, py::arg("type1"), py::arg("type2"));
+}
+
+}  // namespace lamina::python

@@ -1,0 +1,288 @@
+"""Every row of the operator table: value, dtype, layout, gradient, extremes, in-place form, errors, docs, threads.
+
+All of it is read from the row; an operator cannot be added without these tests.
+"""
+
+from __future__ import annotations
+
+import lamina
+import numpy as np
+import pytest
+from lamina import _core
+from lamina.autograd import gradcheck, gradgradcheck
+from table import ROWS, cases, flatten, row_id, strided, to_numpy, to_tensor, transposed
+
+VALUED = [r for r in ROWS if r["oracle"]]
+DIFFERENTIABLE = [r for r in ROWS if r["differentiable"]]
+ELEMENTWISE = [r for r in ROWS if r["kind"] in ("unary", "binary")]
+each = lambda rows: pytest.mark.parametrize("row", rows, ids=row_id)  # noqa: E731
+
+# Sums kept in float64, as NumPy and PyTorch do.
+WIDER = {"bincount": (lamina.float64,)}
+# (relative, absolute) error of one rounding of the input and a few of the result.
+TOLERANCE = {
+    lamina.float64: (1e-9, 1e-10),
+    lamina.float32: (2e-4, 2e-5),
+    lamina.bfloat16: (6e-2, 6e-2),
+    lamina.float16: (1e-2, 1e-2),
+}
+
+
+def assert_matches(case, got, want, dtype=lamina.float64):
+    got, want = flatten(got), flatten(want)
+    assert len(got) == len(want), f"{case}: {len(got)} results, the oracle has {len(want)}"
+    rtol, atol = TOLERANCE[dtype]
+    for g, w in zip(got, want, strict=True):
+        w = np.asarray(w)
+        assert tuple(g.shape) == w.shape, f"{case}: shape {tuple(g.shape)}, the oracle has {w.shape}"
+        np.testing.assert_allclose(to_numpy(g), w, rtol=rtol, atol=atol, err_msg=repr(case))
+
+
+def test_every_row_has_samples_and_doc():
+    for row in ROWS:
+        assert row["doc"].strip(), row["name"]
+        assert row["samples"].strip(), row["name"]
+        assert row["oracle"] or row["random"], f"{row['name']}: no oracle"
+        if row["kind"] != "op" and not row["oracle"].startswith("ref."):
+            assert "Formula" in getattr(_core, row["name"]).__doc__
+
+
+@each(VALUED)
+def test_forward(row):
+    for case in cases(row):
+        assert_matches(case, case.call(), case.expected())
+
+
+@each(VALUED)
+@pytest.mark.parametrize("layout", [transposed, strided], ids=["transposed", "strided"])
+def test_layouts(row, layout):
+    for case in cases(row):
+        assert_matches(case, case.call(layout=layout), case.expected())
+
+
+@each(VALUED)
+@pytest.mark.parametrize("dtype", [lamina.float32, lamina.bfloat16, lamina.float16], ids=str)
+def test_dtypes(row, dtype):
+    """Low precision in, low precision out, close to the float64 oracle of the rounded input."""
+    for case in cases(row):
+        if not case.float_positions:
+            continue
+        for i in case.float_positions:
+            case.args[i] = to_numpy(to_tensor(case.args[i], dtype))
+        want = case.expected()
+        got = case.call(dtype=dtype)
+        if row["kind"] == "op" and any(not np.issubdtype(np.asarray(w).dtype, np.floating) for w in flatten(want)):
+            continue  # positions may differ where rounding made a tie
+        if row["kind"] != "op" and not _core.promote_types(flatten(got)[0].dtype, lamina.bool).is_floating_point:
+            assert_matches(case, got, want)
+            continue
+        for g in flatten(got):
+            assert g.dtype in (dtype, *WIDER.get(row["name"], ()), lamina.bool, lamina.int64), (
+                f"{case}: dtype {g.dtype}"
+            )
+        assert_matches(case, got, want, dtype)
+
+
+@each(ELEMENTWISE)
+def test_integers(row):
+    """Integer input: an integer result where the formula keeps integers, the default float otherwise."""
+    for dtype in (lamina.int64, lamina.int32, lamina.uint8):
+        values = [to_tensor(np.asarray([1, 2, 3]), None).to(dtype) for _ in range(1 + (row["kind"] == "binary"))]
+        try:
+            got = getattr(_core, row["name"])(*values)
+        except TypeError as error:
+            assert str(dtype).removeprefix("lamina.") in str(error) or row["name"] in str(error)
+            continue
+        assert got.shape == (3,)
+        names = {"unary": ["x"], "binary": ["a", "b"]}[row["kind"]]
+        arrays = {n: np.asarray([1.0, 2.0, 3.0]) for n in names}
+        if (
+            "<<" in row["oracle"]
+            or ">>" in row["oracle"]
+            or "bitwise" in row["oracle"]
+            or "invert" in row["oracle"]
+            or "shift" in row["oracle"]
+        ):
+            arrays = {n: np.asarray([1, 2, 3], dtype=str(dtype).removeprefix("lamina.")) for n in names}
+        from table import Case
+
+        want = Case(row, list(arrays.values())).expected()
+        if not got.is_floating_point() and got.dtype != lamina.bool and dtype == lamina.uint8:
+            want = np.asarray(want).astype(np.int64) & 0xFF
+        np.testing.assert_allclose(to_numpy(got), want, rtol=1e-5, atol=1e-6, err_msg=f"{row['name']} {dtype}")
+
+
+def differentiable_inputs(case):
+    """A function of the float inputs alone, and those inputs."""
+    positions = case.float_positions
+    lists = [i for i, a in enumerate(case.args) if isinstance(a, (list, tuple)) and a and isinstance(a[0], np.ndarray)]
+    inputs = [to_tensor(case.args[i], lamina.float64, requires_grad=True) for i in positions]
+    for i in lists:
+        inputs += to_tensor(case.args[i], lamina.float64, requires_grad=True)
+    fixed = [to_tensor(a, lamina.float64) for a in case.args]
+    kwargs = {k: to_tensor(v, lamina.float64) for k, v in case.kwargs.items()}
+
+    def outputs(values):
+        args = list(fixed)
+        rest = list(values)
+        for i in positions:
+            args[i] = rest.pop(0)
+        for i in lists:
+            args[i] = [rest.pop(0) for _ in case.args[i]]
+        return flatten(case.function(*args, **kwargs))
+
+    # Chosen once: finite differences call the function outside the tape.
+    taped = [i for i, o in enumerate(outputs(inputs)) if o.requires_grad] if inputs else []
+
+    def function(*values):
+        out = outputs(values)
+        return tuple(out[i] for i in taped)
+
+    return function, inputs
+
+
+def finite(outputs) -> bool:
+    return all(bool(lamina.isfinite(o).all()) for o in outputs)
+
+
+@each(DIFFERENTIABLE)
+def test_gradient(row):
+    checked = 0
+    for case in cases(row):
+        function, inputs = differentiable_inputs(case)
+        if not inputs or not function(*inputs) or not finite(function(*inputs)):
+            continue  # differences of infinities say nothing
+        assert gradcheck(function, inputs), repr(case)
+        checked += 1
+    if row["kind"] != "op" and flatten(cases(row)[1].call())[0].is_floating_point():
+        assert checked or not differentiates(row), f"{row['name']}: no case is differentiable"
+
+
+def differentiates(row) -> bool:
+    return any(g.requires_grad for g in flatten(cases(row)[1].call(requires_grad=True)))
+
+
+@each(DIFFERENTIABLE)
+def test_second_gradient(row):
+    for case in cases(row):
+        function, inputs = differentiable_inputs(case)
+        if not inputs or sum(x.numel() for x in inputs) > 64:
+            continue
+        outputs = function(*inputs)
+        if outputs and any(o.numel() for o in outputs) and finite(outputs):
+            assert gradgradcheck(function, inputs), repr(case)
+
+
+# Results that depend on the number format itself: the oracle is evaluated in that format.
+OF_THE_FORMAT = ("nan_to_num", "nextafter")
+EXTREMES = [0.0, -0.0, 1.0, -1.0, 300.0, -300.0, 0.5, float("inf"), float("-inf"), float("nan")]
+
+
+@each([r for r in VALUED if r["kind"] in ("unary", "binary")])
+@pytest.mark.parametrize("dtype", [lamina.float64, lamina.float32], ids=str)
+def test_extremes(row, dtype):
+    """Zeros of both signs, infinities, NaN, large values: no wrong finite number, NaN exactly where NumPy has it."""
+    from table import Case
+
+    if row["kind"] == "unary":
+        args = [np.asarray(EXTREMES)]
+    else:
+        grid = np.meshgrid(EXTREMES, EXTREMES)
+        args = [grid[0].ravel(), grid[1].ravel()]
+    if row["samples"].startswith("INTEGERS"):
+        pytest.skip("an operator on integers: no infinities")
+    if row["name"] in OF_THE_FORMAT and dtype == lamina.float32:
+        args = [a.astype(np.float32) for a in args]
+    case = Case(row, args)
+    try:
+        got = to_numpy(case.call(dtype=dtype)).astype(np.float64)
+    except TypeError:
+        pytest.skip("not defined for floating-point tensors")
+    with np.errstate(all="ignore"):
+        want = np.asarray(case.expected(), dtype=np.float64)
+        if dtype == lamina.float32:
+            want = want.astype(np.float32).astype(np.float64)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want), err_msg=f"NaN pattern at {args}")
+    np.testing.assert_array_equal(np.isinf(got), np.isinf(want), err_msg=f"infinities at {args}")
+    finite = np.isfinite(want)
+    tolerance = 1e-9 if dtype == lamina.float64 else 3e-5
+    np.testing.assert_allclose(
+        got[finite], want[finite], rtol=tolerance, atol=1e-14 if dtype == lamina.float64 else 1e-7, err_msg=repr(case)
+    )
+
+
+@each([r for r in ROWS if r["inplace"] and not r["random"]])
+def test_inplace(row):
+    """``x.name_(...)`` gives the values of ``name(x, ...)`` in x's own memory."""
+    compared = 0
+    for case in cases(row):
+        args = [to_tensor(a, lamina.float64) for a in case.args]
+        kwargs = {k: to_tensor(v, lamina.float64) for k, v in case.kwargs.items()}
+        want = case.function(*args, **kwargs)
+        x = args[0].clone()
+        if want.shape != x.shape or (x.dtype != want.dtype and not x.is_floating_point()):
+            with pytest.raises((ValueError, TypeError)):
+                getattr(x, row["name"] + "_")(*args[1:], **kwargs)
+            continue
+        pointer = x.data_ptr()
+        y = getattr(x, row["name"] + "_")(*args[1:], **kwargs)
+        assert y is x and x.data_ptr() == pointer
+        np.testing.assert_array_equal(to_numpy(x), to_numpy(want.to(x.dtype)), err_msg=repr(case))
+        compared += 1
+    assert compared or row["kind"] == "op" or flatten(cases(row)[1].call())[0].dtype == lamina.bool
+
+
+@each(ROWS)
+def test_errors(row):
+    """Wrong types, unknown keywords, too many and too few arguments: a TypeError that names the operator."""
+    target = getattr(_core, row["name"]) if row["function"] else getattr(lamina.ones(2), row["name"])
+    with pytest.raises(TypeError, match=row["name"]):
+        target(no_such_keyword=1)
+    with pytest.raises(TypeError):
+        target(*[object()] * 20)
+    if row["types"] and row["types"][0].startswith("Tensor") and row["function"]:
+        with pytest.raises(TypeError):
+            target("not a tensor")
+        with pytest.raises(TypeError):
+            target()
+
+
+@each(ROWS)
+def test_docs(row):
+    """The docstring shows the call and the row's text, and help() can read it."""
+    target = getattr(_core, row["name"]) if row["function"] else getattr(lamina.Tensor, row["name"])
+    doc = target.__doc__
+    assert doc.startswith(f"{row['name']}("), doc
+    assert row["doc"].split("\n")[0] in doc
+    assert row["doc"].strip()[-1] in ".)`:", f"{row['name']}: the doc is not a sentence"
+
+
+@each([r for r in ROWS if not r["random"]])
+def test_threads(row):
+    """Bitwise the same with 1, 2 and 5 threads, also for sizes that are cut into chunks."""
+    before = lamina.get_num_threads()
+    try:
+        results = []
+        for n in (1, 2, 5):
+            lamina.set_num_threads(n)
+            leaves = []
+            for case in cases(row):
+                leaves += [to_numpy(x).tobytes() for x in flatten(case.call(dtype=lamina.float32))]
+            if row["kind"] != "op":
+                leaves += [to_numpy(large_call(row)).tobytes()]
+            results.append(leaves)
+        assert results[0] == results[1] == results[2]
+    finally:
+        lamina.set_num_threads(before)
+
+
+def large_call(row):
+    """100,003 elements: several chunks and a partial register."""
+    import zlib
+
+    from table import draw
+
+    rng = np.random.default_rng(zlib.crc32(row["name"].encode()))
+    parts = row["samples"].split(";")
+    args = [to_tensor(draw(rng, p.strip(), (100_003,)), lamina.float32) for p in parts]
+    return getattr(_core, row["name"])(*args)
