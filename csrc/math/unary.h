@@ -160,6 +160,12 @@ struct Sinc {
     return T(kPi) * select(near, series, (cos(z) - sin(z) / z) / z); } };
 
 // --- error and gamma functions ---
+// -x log(x), 0 at 0 and -inf below.
+struct Entr {
+  LM_ON(kFloat);
+  template <class T> LM_FN static T f(T x) {
+    return select(x > T(0), -(x * log(x)), select(x == T(0), T(0), select(x < T(0), T(-kInf), x))); }
+  template <class T> LM_FN static T df_x(T x) { return T(-1) - log(x); } };
 struct Erf {
   LM_ON(kFloat);
   template <class T> LM_FN static T f(T x) { return erf(x); }
