@@ -98,3 +98,5 @@ batch_norm = _core.batch_norm
 layer_norm = _core.layer_norm
 group_norm = _core.group_norm
 rms_norm = _core.rms_norm
+
+scaled_dot_product_attention = _core.scaled_dot_product_attention

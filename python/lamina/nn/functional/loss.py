@@ -10,6 +10,11 @@ from lamina.nn.functional.distance import cosine_similarity, pairwise_distance
 
 cross_entropy = _core.cross_entropy
 nll_loss = _core.nll_loss
+binary_cross_entropy = _core.binary_cross_entropy
+kl_div = _core.kl_div
+l1_loss = _core.l1_loss
+smooth_l1_loss = _core.smooth_l1_loss
+huber_loss = _core.huber_loss
 binary_cross_entropy_with_logits = _core.binary_cross_entropy_with_logits
 
 
@@ -38,52 +43,6 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Ten
         return _core.mse_loss(input, target, reduction=reduction)
     loss = (input - target).square() * weight
     return loss.sum() / weight.expand_as(loss).sum() if reduction == "mean" else _reduce("mse_loss", loss, reduction)
-
-
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """|input - target|"""
-    return _reduce("l1_loss", (input - target).abs(), reduction)
-
-
-def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """0.5 d^2 / beta where d = |input - target| < beta, else d - 0.5 beta."""
-    if beta < 0:
-        raise ValueError(f"smooth_l1_loss: beta is {beta}; need a number >= 0")
-    if beta == 0:
-        return l1_loss(input, target, reduction)
-    d = (input - target).abs()
-    return _reduce("smooth_l1_loss", _core.where(d < beta, 0.5 * d * d / beta, d - 0.5 * beta), reduction)
-
-
-def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """0.5 d^2 where d = |input - target| < delta, else delta (d - 0.5 delta)."""
-    if delta <= 0:
-        raise ValueError(f"huber_loss: delta is {delta}; need a positive number")
-    d = (input - target).abs()
-    return _reduce("huber_loss", _core.where(d < delta, 0.5 * d * d, delta * (d - 0.5 * delta)), reduction)
-
-
-def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
-) -> Tensor:
-    """-(t log p + (1 - t) log(1 - p)) for probabilities p; logarithms are held above -100."""
-    _same_shape("binary_cross_entropy", input, target)
-    log_p, log_q = input.log().clamp(min=-100), (1 - input).log().clamp(min=-100)
-    loss = -(target * log_p + (1 - target) * log_q)
-    return _reduce("binary_cross_entropy", loss if weight is None else loss * weight, reduction)
-
-
-def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
-    """target * (log target - input); 'batchmean' divides the sum by the batch size."""
-    if log_target:
-        loss = target.exp() * (target - input)
-    else:
-        positive = target > 0  # 0 log 0 = 0, and its gradient must not be nan
-        safe = _core.where(positive, target, _core.ones_like(target))
-        loss = _core.where(positive, target * safe.log(), _core.zeros_like(target)) - target * input
-    if reduction == "batchmean":
-        return loss.sum() / input.shape[0]
-    return _reduce("kl_div", loss, reduction)
 
 
 def poisson_nll_loss(
