@@ -102,6 +102,20 @@ Tensor scaled(const Tensor& grad, double factor) {
   return mul(grad, Tensor(factor));
 }
 
+// What attributes must satisfy; most may be anything.
+template <class F>
+void check_attributes(const F&) {}
+void check_attributes(const math::Hardtanh& f) {
+  LM_CHECK(f.min_val <= f.max_val, ValueError, "hardtanh: min_val is ", f.min_val, ", max_val is ", f.max_val,
+           "; need min_val <= max_val");
+}
+void check_attributes(const math::Celu& f) {
+  LM_CHECK(f.alpha != 0, ValueError, "celu: alpha is 0; need a number other than 0");
+}
+void check_attributes(const math::Softshrink& f) {
+  LM_CHECK(f.lambd >= 0, ValueError, "softshrink: lambd is ", f.lambd, "; need a number >= 0");
+}
+
 template <class F, UnaryId kId>
 struct Unary {
   static constexpr const char* kName = "";
@@ -281,9 +295,11 @@ struct Binary {
 
 #define UNARY(name, Functor, ...) \
   Tensor name(const Tensor& x) { return apply(Unary<math::Functor, UnaryId::name>{}, x); }
-#define UNARY_ATTRS(name, Functor, PARAMS, ...)                                           \
-  Tensor name(const Tensor& x, LM_PARAMS PARAMS) {                                        \
-    return apply(Unary<math::Functor, UnaryId::name>{math::Functor{LM_NAMES PARAMS}}, x); \
+#define UNARY_ATTRS(name, Functor, PARAMS, ...)              \
+  Tensor name(const Tensor& x, LM_PARAMS PARAMS) {           \
+    const math::Functor f{LM_NAMES PARAMS};                  \
+    check_attributes(f);                                     \
+    return apply(Unary<math::Functor, UnaryId::name>{f}, x); \
   }
 #define BINARY(name, Functor, ...) \
   Tensor name(const Tensor& a, const Tensor& b) { return apply(Binary<math::Functor, BinaryId::name>{}, a, b); }

@@ -79,7 +79,6 @@ from lamina.nn.functional.spatial import (
     dropout1d,
     dropout2d,
     dropout3d,
-    instance_norm,
     interpolate,
     pixel_shuffle,
     pixel_unshuffle,
@@ -97,6 +96,7 @@ conv_transpose3d = _core.conv_transpose3d
 batch_norm = _core.batch_norm
 layer_norm = _core.layer_norm
 group_norm = _core.group_norm
+instance_norm = _core.instance_norm
 rms_norm = _core.rms_norm
 
 scaled_dot_product_attention = _core.scaled_dot_product_attention

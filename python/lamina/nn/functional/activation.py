@@ -1,95 +1,90 @@
-"""Activations: native ones with an optional in-place form, and composed ones, one function each."""
+"""Activations under PyTorch's names: rows of the operator table, with the optional in-place form; and composed ones."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from lamina import _core
 from lamina._core import Tensor
 
 gelu = _core.gelu
+logsigmoid = _core.logsigmoid
 softplus = _core.softplus
 softsign = _core.softsign
+softshrink = _core.softshrink
+hardshrink = _core.hardshrink
+tanhshrink = _core.tanhshrink
 sigmoid = _core.sigmoid
 tanh = _core.tanh
+# Their dim is required: PyTorch guesses a missing one from the rank, with a warning.
+softmax = _core.softmax
+log_softmax = _core.log_softmax
+softmin = _core.softmin
 
 
-def _finish(input: Tensor, output: Tensor, inplace: bool) -> Tensor:
-    return input.copy_(output) if inplace else output
-
-
-def _source(input: Tensor, inplace: bool) -> Tensor:
-    """What to compute from: a copy when `input` is about to be overwritten, as the tape may have to keep it."""
-    return input.clone() if inplace else input
+def _run(native: Callable[..., Tensor], inplace: bool, input: Tensor, *args: float) -> Tensor:
+    """native(input, *args); inplace: written over `input`, computed from a copy, as the tape may keep what it read."""
+    return input.copy_(native(input.clone(), *args)) if inplace else native(input, *args)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0)"""
-    return _finish(input, _core.relu(_source(input, inplace)), inplace)
-
-
-def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """x where x > 0, else negative_slope * x."""
-    return _finish(input, _core.leaky_relu(_source(input, inplace), negative_slope), inplace)
-
-
-def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """x where x > 0, else alpha * (exp(x) - 1)."""
-    return _finish(input, _core.elu(_source(input, inplace), alpha), inplace)
-
-
-def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """ELU with the two constants that keep mean 0 and variance 1."""
-    return _finish(input, _core.selu(_source(input, inplace)), inplace)
-
-
-def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * sigmoid(x)"""
-    return _finish(input, _core.silu(_source(input, inplace)), inplace)
-
-
-def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * tanh(softplus(x))"""
-    return _finish(input, _core.mish(_source(input, inplace)), inplace)
-
-
-def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """x * min(max(x + 3, 0), 6) / 6"""
-    return _finish(input, _core.hardswish(_source(input, inplace)), inplace)
+    return _run(_core.relu, inplace, input)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(x, 0), 6)"""
-    return hardtanh(input, 0.0, 6.0, inplace)
+    return _run(_core.relu6, inplace, input)
 
 
-def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """min(max(x, min_val), max_val)"""
-    if min_val > max_val:
-        raise ValueError(f"hardtanh: min_val is {min_val}, max_val is {max_val}; need min_val <= max_val")
-    x = _source(input, inplace)
-    inside = (x > min_val) & (x < max_val)  # the gradient is zero on the border
-    return _finish(input, _core.where(inside, x, x.detach().clamp(min_val, max_val)), inplace)
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where x > 0, else negative_slope * x."""
+    return _run(_core.leaky_relu, inplace, input, negative_slope)
 
 
-def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """min(max(x + 3, 0), 6) / 6"""
-    return _finish(input, relu6(_source(input, inplace) + 3.0) / 6.0, inplace)
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where x > 0, else alpha * (exp(x) - 1)."""
+    return _run(_core.elu, inplace, input, alpha)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """ELU with the two constants that keep mean 0 and variance 1."""
+    return _run(_core.selu, inplace, input)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """max(x, 0) + min(alpha * (exp(x / alpha) - 1), 0)"""
-    if alpha == 0:
-        raise ValueError(f"celu: alpha is {alpha}; need a number other than 0")
-    x = _source(input, inplace)
-    below = alpha * _core.expm1(x.clamp(max=0.0) / alpha)
-    return _finish(input, _core.where(x > 0, x, below), inplace)
+    return _run(_core.celu, inplace, input, alpha)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * sigmoid(x)"""
+    return _run(_core.silu, inplace, input)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * tanh(softplus(x))"""
+    return _run(_core.mish, inplace, input)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x * min(max(x + 3, 0), 6) / 6"""
+    return _run(_core.hardswish, inplace, input)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """min(max(x + 3, 0), 6) / 6"""
+    return _run(_core.hardsigmoid, inplace, input)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """min(max(x, min_val), max_val)"""
+    return _run(_core.hardtanh, inplace, input, min_val, max_val)
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else value."""
-    x = _source(input, inplace)
-    return _finish(input, _core.where(x > threshold, x, _core.full_like(x, value)), inplace)
+    return _run(_core.threshold, inplace, input, threshold, value)
 
 
 def rrelu(
@@ -98,9 +93,8 @@ def rrelu(
     """Leaky ReLU with a slope drawn from [lower, upper) for each element in training, their mean otherwise."""
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
-    x = _source(input, inplace)
-    slope = _core.empty_like(x).uniform_(lower, upper)
-    return _finish(input, _core.where(x > 0, x, x * slope), inplace)
+    slope = _core.empty_like(input).uniform_(lower, upper)
+    return _run(lambda x: _core.where(x > 0, x, x * slope), inplace, input)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -122,50 +116,6 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
         raise ValueError(f"glu: size of dimension {dim} is {size}; need an even size")
     a, b = input.chunk(2, dim)
     return a * _core.sigmoid(b)
-
-
-def logsigmoid(input: Tensor) -> Tensor:
-    """log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|))"""
-    return -_core.softplus(-input)
-
-
-def tanhshrink(input: Tensor) -> Tensor:
-    """x - tanh(x)"""
-    return input - _core.tanh(input)
-
-
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x moved towards zero by lambd, zero inside [-lambd, lambd]."""
-    if lambd < 0:
-        raise ValueError(f"softshrink: lambd is {lambd}; need a number >= 0")
-    return hardshrink(input, lambd) - lambd * _core.sign(input) * (input.abs() > lambd)
-
-
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x outside [-lambd, lambd], zero inside."""
-    return _core.where(input.abs() > lambd, input, _core.zeros_like(input))
-
-
-def _explicit(op: str, dim: int | None, rank: int) -> int:
-    """PyTorch guesses a missing dim from the rank, with a warning; here it is an error."""
-    if dim is None:
-        raise ValueError(f"{op}: dim is None for an input of {rank} dimensions; need an int")
-    return dim
-
-
-def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
-    """exp(x) / sum(exp(x)) along dim."""
-    return _core.softmax(input, _explicit("softmax", dim, input.dim()), dtype=dtype)
-
-
-def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
-    """log(softmax(x)) along dim, without overflow."""
-    return _core.log_softmax(input, _explicit("log_softmax", dim, input.dim()), dtype=dtype)
-
-
-def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
-    """softmax(-x) along dim."""
-    return _core.softmax(-input, _explicit("softmin", dim, input.dim()), dtype=dtype)
 
 
 def gumbel_softmax(logits: Tensor, tau: float = 1.0, hard: bool = False, dim: int = -1) -> Tensor:

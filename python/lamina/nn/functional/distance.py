@@ -5,6 +5,8 @@ from __future__ import annotations
 from lamina import _core
 from lamina._core import Tensor
 
+one_hot = _core.one_hot
+
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(||x||_p, eps) along dim."""
@@ -21,22 +23,3 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """||x1 - x2 + eps||_p along the last dimension; eps keeps the gradient finite at equal points."""
     return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
-
-
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """Integer indices (...) -> zeros and ones (..., num_classes).
-
-    Example:
-        >>> F.one_hot(lamina.tensor([0, 2])).tolist()
-        [[1, 0, 0], [0, 0, 1]]
-    """
-    if tensor.numel() == 0:
-        if num_classes <= 0:
-            raise ValueError(f"one_hot: the input is empty and num_classes is {num_classes}; need a positive number")
-        return _core.zeros(*tensor.shape, num_classes, dtype=_core.int64)
-    low, high = int(tensor.min().item()), int(tensor.max().item())
-    if num_classes == -1:
-        num_classes = high + 1
-    if low < 0 or high >= num_classes:
-        raise ValueError(f"one_hot: indices go from {low} to {high}; need 0 to num_classes - 1 = {num_classes - 1}")
-    return (tensor.unsqueeze(-1) == _core.arange(num_classes)).to(_core.int64)  # (..., 1) == (C) -> (..., C)

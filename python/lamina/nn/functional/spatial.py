@@ -1,4 +1,4 @@
-"""Functions over images and signals: channel dropout, pixel shuffles, interpolation, instance norm."""
+"""Functions over images and signals: channel dropout, pixel shuffles, interpolation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from lamina import _core
 from lamina._core import Tensor
-from lamina.autograd import no_grad
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -74,27 +73,6 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
         a = ((1 - p) * (1 + p * limit**2)) ** -0.5
         output = (input * mask + limit * (1 - mask)) * a - a * p * limit
     return input.copy_(output) if inplace else output
-
-
-def instance_norm(
-    input: Tensor,
-    running_mean: Tensor | None = None,
-    running_var: Tensor | None = None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    use_input_stats: bool = True,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Normalizes every channel of every sample of (B, C, ...): group norm with one channel per group."""
-    if not use_input_stats:
-        return _core.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    if running_mean is not None and running_var is not None:
-        samples = input.detach().reshape(*input.shape[:2], -1)  # (B, C, N)
-        with no_grad():
-            running_mean.lerp_(samples.mean(-1).mean(0).to(running_mean.dtype), momentum)
-            running_var.lerp_(samples.var(-1).mean(0).to(running_var.dtype), momentum)
-    return _core.group_norm(input, input.shape[1], weight, bias, eps)
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
