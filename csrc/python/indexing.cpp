@@ -155,6 +155,7 @@ void put(Tensor x, py::object indices, const Tensor& values, bool accumulate) {
 
 }  // namespace
 
+// By hand and not from the table: a whole dimension may be given as None, and the in-place form copies nothing.
 void bind_indexing() {
   auto in_place = [](py::object self, py::object indices, const Tensor& values, bool accumulate) {
     put(unwrap(self.ptr()), indices, values, accumulate);

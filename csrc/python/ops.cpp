@@ -5,9 +5,11 @@
 
 #include <cstring>
 #include <deque>
+#include <string_view>
 #include <unordered_map>
 
 #include "python/args.h"
+#include "python/examples.h"
 
 namespace py = pybind11;
 
@@ -230,35 +232,40 @@ Row rows[] = {
 #include "ops.def"
 };
 
-// The docstring: call, first line, formula. The samples double as examples.
-const char* docstring(const Row& first, bool method, const char* suffix) {
+// The docstring: calls, first line, formula, examples; overloads one after the other.
+const char* docstring(const Row& first, CallForm form) {
   static std::deque<std::string> kept;  // a PyMethodDef points at its text forever
-  std::string text;
+  std::string& text = kept.emplace_back();
   for (const Row* row = &first; row; row = row->next) {
-    std::string signature = row->signature_text;
-    if (method) {
+    std::string_view signature = row->signature_text;
+    signature = signature.substr(0, signature.find(" ->"));
+    if (form != CallForm::function) {  // without self
       size_t comma = signature.find(", ");
-      signature = comma == std::string::npos || comma > signature.find(" ->") ? "" : signature.substr(comma + 2);
+      signature = comma == signature.npos ? "" : signature.substr(comma + 2);
     }
-    text += str(row->name, suffix, "(", signature.substr(0, signature.find(" ->")), ")\n");
+    text.append(row->name).append(form == CallForm::inplace ? "_(" : "(").append(signature).append(")\n");
   }
   for (const Row* row = &first; row; row = row->next) {
-    text += str("\n", row->doc, "\n");
-    if (*row->oracle && std::strncmp(row->oracle, "ref.", 4)) text += str("\nFormula (NumPy): ``", row->oracle, "``\n");
+    text.append("\n").append(row->doc).append("\n");
+    if (*row->oracle && std::strncmp(row->oracle, "ref.", 4))
+      text.append("\nFormula (NumPy): ``").append(row->oracle).append("``\n");
   }
-  return kept.emplace_back(std::move(text)).c_str();
+  text += "\nExample::\n\n";
+  for (const Row* row = &first; row; row = row->next)
+    text.append("    ").append(example(row->name, row->signature_text, row->samples, form));
+  return text.c_str();
 }
 
-PyMethodDef* method_def(const Row& row, FastCall fn, const char* suffix, bool method) {
+PyMethodDef* method_def(const Row& row, FastCall fn, CallForm form) {
   static std::deque<PyMethodDef> defs;
   static std::deque<std::string> names;
-  const char* name = names.emplace_back(str(row.name, suffix)).c_str();
+  const char* name = form == CallForm::inplace ? names.emplace_back(str(row.name, "_")).c_str() : row.name;
   return &defs.emplace_back(PyMethodDef{name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fn)),
-                                        METH_FASTCALL | METH_KEYWORDS, docstring(row, method, suffix)});
+                                        METH_FASTCALL | METH_KEYWORDS, docstring(row, form)});
 }
 
-void add_method(const Row& row, FastCall fn, const char* suffix) {
-  PyMethodDef* def = method_def(row, fn, suffix, true);
+void add_method(const Row& row, FastCall fn, CallForm form) {
+  PyMethodDef* def = method_def(row, fn, form);
   py::object descriptor = py::reinterpret_steal<py::object>(PyDescr_NewMethod(tensor_type, def));
   py::setattr(reinterpret_cast<PyObject*>(tensor_type), def->ml_name, descriptor);
 }
@@ -302,12 +309,12 @@ void bind_operators(py::module_& m) {
   }
   for (auto& [name, row] : first) {
     if (row->flags & FUNCTION) {
-      PyMethodDef* def = method_def(*row, row->function, "", false);
+      PyMethodDef* def = method_def(*row, row->function, CallForm::function);
       m.attr(def->ml_name) =
           py::reinterpret_steal<py::object>(PyCFunction_NewEx(def, nullptr, m.attr("__name__").ptr()));
     }
-    if (row->flags & METHOD) add_method(*row, row->method, "");
-    if (row->flags & INPLACE) add_method(*row, row->inplace_method, "_");
+    if (row->flags & METHOD) add_method(*row, row->method, CallForm::method);
+    if (row->flags & INPLACE) add_method(*row, row->inplace_method, CallForm::inplace);
   }
   m.def("op_table", &op_table, "The rows of the operator table, as dicts.");
 }

@@ -5,6 +5,8 @@ All of it is read from the row; an operator cannot be added without these tests.
 
 from __future__ import annotations
 
+import doctest
+
 import lamina
 import numpy as np
 import pytest
@@ -247,14 +249,47 @@ def test_errors(row):
             target()
 
 
+def documented(row):
+    """(what has a docstring, the name it shows) for every form of the row: function, method, in-place method."""
+    name = row["name"]
+    forms = [(getattr(_core, name), name)] if row["function"] else []
+    forms += [(getattr(lamina.Tensor, name), name)] if row["method"] else []
+    return forms + ([(getattr(lamina.Tensor, name + "_"), name + "_")] if row["inplace"] else [])
+
+
 @each(ROWS)
 def test_docs(row):
     """The docstring shows the call and the row's text, and help() can read it."""
-    target = getattr(_core, row["name"]) if row["function"] else getattr(lamina.Tensor, row["name"])
-    doc = target.__doc__
-    assert doc.startswith(f"{row['name']}("), doc
-    assert row["doc"].split("\n")[0] in doc
+    for target, name in documented(row):
+        doc = target.__doc__
+        assert doc.startswith(f"{name}("), doc
+        assert row["doc"].split("\n")[0] in doc
     assert row["doc"].strip()[-1] in ".)`:", f"{row['name']}: the doc is not a sentence"
+
+
+# Their sizes follow from the values; the examples draw their own.
+SIZED_BY_VALUES = "nonzero argwhere masked_select unique_all unique_consecutive_all bincount repeat_interleave".split()
+
+
+@each(ROWS)
+def test_docstring_example_runs(row):
+    """The example is the row's first sample: it runs, and gives the results that the row declares, of its shapes."""
+    overload = [r for r in ROWS if r["name"] == row["name"]].index(row)
+    names = [n.strip() for n in row["signature"].partition("->")[2].split(",") if n] or ["y"]
+    for target, name in documented(row):
+        before, heading, text = target.__doc__.partition("\nExample::\n\n")
+        assert heading and before, f"{name}: no example"
+        example = doctest.DocTestParser().get_examples(text)[overload]
+        scope = {"lamina": lamina}
+        exec(example.source, scope)
+        results = [scope[n] for n in names]
+        if row["result"] == "Tensor" or len(names) > 1:
+            assert all(isinstance(r, lamina.Tensor) for r in results), example.source
+        else:
+            assert isinstance(results[0], tuple), example.source
+        if row["kind"] == "op" and row["name"] not in SIZED_BY_VALUES:
+            want = [x.shape for x in flatten(cases(row)[0].call())]
+            assert [x.shape for x in flatten(results)] == want, example.source
 
 
 @each([r for r in ROWS if not r["random"]])
