@@ -18,13 +18,6 @@ LM_LIBM2(pow)
 
 #if !LM_CUDA
 
-// p * 2^n, in two steps so that the result may overflow or become denormal: n in [-252, 254].
-template <F32 T>
-LM_FN T scale(T p, IntOf<T> n) {
-  const IntOf<T> half = n >> 1;
-  return p * from_bits((half + IntOf<T>(127)) << 23) * from_bits((n - half + IntOf<T>(127)) << 23);
-}
-
 // The nearest whole number of x (|x| < 2^22) as float and as integer: 1.5 * 2^23 pushes the fraction out.
 template <F32 T>
 struct Nearest {
@@ -36,6 +29,18 @@ struct Nearest {
     n = bits(z) - IntOf<T>(0x4B400000);
   }
 };
+
+// p * 2^(e + shift); the result may overflow or become denormal. In two steps for -252 <= e + shift <= 254, unless the
+// machine has an instruction for it, which gives the same bits.
+template <F32 T>
+LM_FN T scale(T p, const Nearest<T>& e, int shift = 0) {
+  if constexpr (requires { times_power_of_two(p, e.k); }) {
+    return times_power_of_two(p, shift ? e.k + T(float(shift)) : e.k);
+  } else {
+    const IntOf<T> n = shift ? e.n + IntOf<T>(shift) : e.n, half = n >> 1;
+    return p * from_bits((half + IntOf<T>(127)) << 23) * from_bits((n - half + IntOf<T>(127)) << 23);
+  }
+}
 
 // e^r for |r| <= ln(2)/2, error 4e-9.
 template <F32 T>
@@ -50,7 +55,7 @@ template <F32 T>
 LM_FN T exp(T x) {
   x = at_least(at_most(x, 89.f), -105.f);
   const Nearest<T> e(x * T(1.44269504f));
-  return scale(exp_poly((x - e.k * T(kLn2Hi)) - e.k * T(kLn2Lo)), e.n);
+  return scale(exp_poly((x - e.k * T(kLn2Hi)) - e.k * T(kLn2Lo)), e);
 }
 // 2^shift e^(x + low): shift avoids an overflow halfway, low carries what x could not hold.
 template <F32 T>
@@ -58,13 +63,13 @@ LM_FN T exp_shifted(T x, int shift, T low = T(0)) {
   x = at_least(at_most(x, 91.f), -120.f);
   const Nearest<T> e(x * T(1.44269504f));
   const T r = ((x - e.k * T(kLn2Hi)) - e.k * T(kLn2Lo)) + low;
-  return scale(exp_poly(r), e.n + IntOf<T>(shift));
+  return scale(exp_poly(r), e, shift);
 }
 template <F32 T>
 LM_FN T exp2(T x) {
   x = at_least(at_most(x, 130.f), -152.f);
   const Nearest<T> e(x);
-  return scale(exp_poly((x - e.k) * T(0.693147181f)), e.n);
+  return scale(exp_poly((x - e.k) * T(0.693147181f)), e);
 }
 template <F32 T>
 LM_FN T expm1(T x) {

@@ -142,6 +142,16 @@ LM_FN Vec<double, N> to_float(Vec<int64_t, N> x) {
   return Vec<double, N>(__builtin_convertvector(x.raw, typename Vec<double, N>::Raw));
 }
 
+#if defined(__AVX512F__) && !defined(__clang__)
+// x * 2^k for whole k, rounded once.
+template <int N>
+  requires(N == 16)
+LM_FN Vec<float, N> times_power_of_two(Vec<float, N> x, Vec<float, N> k) {
+  const Raw<float, N> none{};
+  return Vec<float, N>(__builtin_ia32_scalefps512_mask(x.raw, k.raw, none, -1, 4));  // 4: round as set
+}
+#endif
+
 // True when any lane is.
 template <class Int, int N>
 LM_FN bool any(Mask<Int, N> m) {
