@@ -35,4 +35,16 @@ if(LAMINA_SANITIZE)
   if(LAMINA_SANITIZE MATCHES "undefined")
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()
+  # Python is built without sanitizers: where the build runs it with the extension, their runtime has to come first, and
+  # libstdc++ with it.
+  set(runtime libasan.so)
+  if(LAMINA_SANITIZE MATCHES "thread")
+    set(runtime libtsan.so)
+  endif()
+  set(LAMINA_STUB_PRELOAD "ASAN_OPTIONS=detect_leaks=0" "LD_PRELOAD=")
+  foreach(library IN ITEMS ${runtime} libstdc++.so)
+    execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=${library} OUTPUT_VARIABLE path
+                    OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+    string(APPEND LAMINA_STUB_PRELOAD "${path}:")
+  endforeach()
 endif()
