@@ -51,8 +51,16 @@ struct Kernel<R(Args...)> {
 inline Isa isa() { return cpu::kIsa; }
 const char* isa_name();
 
+// The same kernel on the other device: lamina::cuda::NAME(stream, ...), defined in csrc/cuda/*.cu.
+#define LM_UNWRAP(...) __VA_ARGS__
+#define LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)    \
+  namespace cuda {                                  \
+  RESULT NAME(Stream stream, LM_UNWRAP PARAMETERS); \
+  }
+
 #if defined(__x86_64__)
 #define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                                            \
+  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                                                             \
   namespace cpu::base {                                                                                                \
   RESULT NAME PARAMETERS;                                                                                              \
   }                                                                                                                    \
@@ -67,6 +75,7 @@ const char* isa_name();
   }
 #else
 #define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                        \
+  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                                         \
   namespace cpu::base {                                                                            \
   RESULT NAME PARAMETERS;                                                                          \
   }                                                                                                \
