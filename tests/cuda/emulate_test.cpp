@@ -1,9 +1,11 @@
 // The emulator itself: what it computes, and that it finds what it promises to find.
 #include <gtest/gtest.h>
 
-#include <chrono>
-#include <random>
+#include <cstdio>
+#include <ctime>
+#include <numeric>
 
+#include "cuda/kernels/block.cuh"
 #include "cuda/launch.h"
 
 namespace lamina::cuda {
@@ -263,7 +265,7 @@ TEST(Shared, BoundsAndInitialization) {
 }
 
 __global__ void global_index(float* x, int64_t i, float v) { x[i] = v; }
-__global__ void misaligned(float* x) { reinterpret_cast<float4*>(x)[0] = make_float4(1, 2, 3, 4); }
+[[maybe_unused]] __global__ void misaligned(float* x) { reinterpret_cast<float4*>(x)[0] = make_float4(1, 2, 3, 4); }
 
 TEST(Global, Bounds) {
   const Buffer<float> x(100), y(101);
@@ -274,6 +276,61 @@ TEST(Global, Bounds) {
   EXPECT_FAULT("misaligned", misaligned, 1, 1, 0, y.data() + 1);
 #endif
   EXPECT_FAULT("out of bounds write at byte 404", global_index, 1, 1, 0, y.data(), 101, 1.f);
+}
+
+struct Moments {
+  float sum, largest, least;
+};
+__global__ void reductions(const float* x, Moments* out) {
+  LM_SHARED(Moments, scratch, [32]);
+  LM_SHARED(double, more, [32]);
+  const float v = x[blockIdx.x * blockDim.x + threadIdx.x];
+  const auto combine = [](Moments a, Moments b) {
+    return Moments{a.sum + b.sum, Max()(a.largest, b.largest), Min()(a.least, b.least)};
+  };
+  Moments m = block_reduce(Moments{v, v, v}, Moments{0, -INFINITY, INFINITY}, combine, scratch);
+  const double sum = block_reduce(double(v), 0.0, Add(), more);
+  if (threadIdx.x == 5) m.sum = m.sum == float(sum) ? m.sum : NAN, out[blockIdx.x] = m;
+}
+
+TEST(Reduce, OverABlock) {
+  for (int threads : {32, 64, 96, 256, 1024}) {
+    Buffer<float> x(2 * threads);
+    for (int i = 0; i < 2 * threads; ++i) x[i] = float(i * 37 % 101 - 50);
+    const Buffer<Moments> out(2);
+    launch(reductions, 2, threads, 0, Stream{}, x.data(), out.data());
+    for (int b = 0; b < 2; ++b) {
+      const float* first = x.data() + b * threads;
+      EXPECT_EQ(out[b].sum, std::accumulate(first, first + threads, 0.f));
+      EXPECT_EQ(out[b].largest, *std::max_element(first, first + threads));
+      EXPECT_EQ(out[b].least, *std::min_element(first, first + threads));
+    }
+  }
+  EXPECT_TRUE(std::isnan(Max()(NAN, 1.f)) && std::isnan(Max()(1.f, NAN)) && std::isnan(Min()(1.f, NAN)));
+}
+
+__global__ void ten_barriers(int* out) {
+  LM_SHARED(int, s, [256]);
+  const int t = int(threadIdx.x);
+  s[t] = t;
+  for (int i = 0; i < 5; ++i) {
+    __syncthreads();
+    const int v = s[255 - t];
+    __syncthreads();
+    s[t] = v + __shfl_xor_sync(kFullWarp, v, 1);
+  }
+  out[t] = s[t];
+}
+
+TEST(Speed, Printed) {
+  const Buffer<int> out(256);
+  double best = 1e9;
+  for (int round = 0; round < 5; ++round) {
+    const std::clock_t start = std::clock();
+    launch(ten_barriers, 100, 256, 0, Stream{}, out.data());
+    best = std::min(best, double(std::clock() - start) / CLOCKS_PER_SEC * 1e6);
+  }
+  std::printf("a block of 256 threads, 10 barriers, 5 shuffles: %.0f us\n", best / 100);
 }
 
 }  // namespace

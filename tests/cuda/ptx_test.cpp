@@ -4,9 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
-#include <cstdio>
-
 #include "cuda/launch.h"
 
 namespace lamina::cuda {
@@ -150,30 +147,6 @@ TEST(CpAsync, ArrivesWhenWaitedFor) {
             std::string::npos);
   EXPECT_NE(fault_of(staged<1, false>, 1, 32, source, out.data(), 16), "no fault");
   EXPECT_NE(fault_of(never_waited, 1, 32, source).find("never waited for"), std::string::npos);
-}
-
-__global__ void ten_barriers(int* out) {
-  LM_SHARED(int, s, [256]);
-  const int t = int(threadIdx.x);
-  s[t] = t;
-  for (int i = 0; i < 5; ++i) {
-    __syncthreads();
-    const int v = s[255 - t];
-    __syncthreads();
-    s[t] = v + __shfl_xor_sync(kFullWarp, v, 1);
-  }
-  out[t] = s[t];
-}
-
-TEST(Speed, Printed) {
-  const Buffer<int> out(256);
-  double best = 1e9;
-  for (int round = 0; round < 5; ++round) {
-    const auto start = std::chrono::steady_clock::now();
-    launch(ten_barriers, 100, 256, 0, Stream{}, out.data());
-    best = std::min(best, std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
-  }
-  std::printf("a block of 256 threads, 10 barriers, 5 shuffles: %.0f us\n", best / 100);
 }
 
 }  // namespace

@@ -20,6 +20,8 @@ namespace {
 
 unsigned random_below(unsigned n) { return unsigned(((next_random() >> 32) * n) >> 32); }
 
+bool same(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
+
 std::string where(Site site) {
   const char* name = std::strrchr(site.file, '/');
   return str(name ? name + 1 : site.file, ":", site.line);
@@ -51,8 +53,14 @@ Thread* pick() {
   return thread;
 }
 
+std::string of_this_thread(const std::string& message) {
+  const uint3 t = block.current->index;
+  return str("thread ", triple(t.x, t.y, t.z), ": ", message);
+}
+
 [[noreturn]] void leave_with(std::string text) {
-  block.fault = std::move(text);
+  block.fault.swap(text);
+  std::string().swap(text);  // this stack is not unwound
   switch_to(block.current->fibre, block.main, true);
   __builtin_unreachable();
 }
@@ -80,9 +88,15 @@ void make_ready(Thread& thread) {
 
 void thread_main() {
   entered();
-  block.body(block.closure);
+  std::string text;
+  try {
+    block.body(block.closure);
+    if (!block.current->copies.empty()) fault("cp.async: a copy was issued and never waited for");
+  } catch (const std::exception& error) {
+    text = of_this_thread(error.what());
+  }
+  if (!text.empty()) leave_with(std::move(text));
   Thread& self = *block.current;
-  if (!self.copies.empty()) fault("cp.async: a copy was issued and never waited for");
   self.state = State::Exited;
   ++block.exited;
   hand_over(true);
@@ -90,13 +104,11 @@ void thread_main() {
 
 }  // namespace
 
-void fault(std::string message) {
-  std::string text;
-  {
-    const uint3 t = block.current->index;
-    text = str("thread ", triple(t.x, t.y, t.z), ": ", message);
-    std::string().swap(message);  // this stack is abandoned, nobody will run the destructor
-  }
+void fault(std::string message) { throw Fault(std::move(message)); }
+
+void fault_here(std::string message) {
+  std::string text = of_this_thread(message);
+  std::string().swap(message);  // nobody will unwind this stack
   leave_with(std::move(text));
 }
 
@@ -112,7 +124,7 @@ int barrier(const char* what, Vote vote, int predicate, Site site) {
     block.barrier_site = site;
     block.barrier_what = what;
     block.vote = vote == Vote::And;
-  } else if (block.barrier_site.line != site.line || std::strcmp(block.barrier_site.file, site.file) != 0) {
+  } else if (block.barrier_site.line != site.line || !same(block.barrier_site.file, site.file)) {
     fault(str("divergent ", what, ": this thread is at ", where(site), ", others at ", where(block.barrier_site)));
   }
   if (vote == Vote::Or) block.vote |= predicate != 0;
@@ -160,7 +172,7 @@ Meeting::Meeting(const char* what, unsigned mask, const void* value, size_t byte
   for (unsigned lane = 0; lane < kWarp; ++lane) {
     if (!(mask >> lane & 1)) continue;
     Thread& other = block.threads[first + lane];
-    if (std::strcmp(other.what, what) != 0)
+    if (!same(other.what, what))
       fault(str("divergent warp: ", what, " at ", where(site), ", but lane ", lane, " is in ", other.what, " at ",
                 where(other.site)));
     std::memcpy(warp_.slots[slot_][lane], warp_.pending[lane], bytes);

@@ -87,7 +87,8 @@ void run_block(void (*body)(const void*), const void* closure);
 // For the text of faults: what is running.
 extern std::string kernel_name;
 
-[[noreturn]] void fault(std::string message);  // called on a fibre
+[[noreturn]] void fault(std::string message);       // called on a fibre: unwinds it
+[[noreturn]] void fault_here(std::string message);  // the same where unwinding is impossible
 uint64_t next_random();
 void preempt();  // perhaps somebody else goes on
 inline void maybe_preempt() {

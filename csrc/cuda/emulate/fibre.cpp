@@ -38,6 +38,8 @@ char* stacks() {
 
 #if defined(__x86_64__)
 
+// Ends in a jump: a ret would go where the processor remembers the last call, on another stack, and always be
+// mispredicted.
 extern "C" void lamina_switch(void** save, void* load);
 asm(R"(
 .text
@@ -59,7 +61,8 @@ lamina_switch:
   popq %r12
   popq %rbx
   popq %rbp
-  ret
+  popq %rcx
+  jmp *%rcx
 .size lamina_switch, .-lamina_switch
 )");
 

@@ -46,7 +46,7 @@ uintptr_t fault_address = 0;
         fault_address < reinterpret_cast<uintptr_t>(m.base) + m.size)
       text += str(": byte ", int64_t(fault_address - first), " of a buffer of ", m.bytes);
   }
-  fault(std::move(text));
+  fault_here(std::move(text));
 }
 
 void on_signal(int number, siginfo_t* info, void* context) {

@@ -1,6 +1,11 @@
 // __syncthreads and the warp operations: lanes meet, each shows a value, each takes what it wants. A lane that is
 // missing, that called something else, or whose mask differs, is a Fault. The default arguments record the line.
 #pragma once
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "core/dtype.h"
 #include "cuda/emulate/block.h"
 
 #define LM_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
@@ -36,9 +41,10 @@ inline void __syncwarp(unsigned mask = ~0u, LM_SITE) {
 
 namespace lamina::emulate {
 
+// nvcc has shuffles of these types only; larger ones go word by word (kernels/block.cuh).
 template <class T>
+  requires(std::is_arithmetic_v<T> && sizeof(T) >= 4) || std::is_same_v<T, f16> || std::is_same_v<T, bf16>
 T shuffle(const char* what, unsigned mask, T value, unsigned source, bool valid, Site site) {
-  static_assert(sizeof(T) <= kLaneBytes);
   const Meeting meeting(what, mask, &value, sizeof value, site);
   if (!valid) return value;
   std::memcpy(&value, meeting.shown(source), sizeof value);
