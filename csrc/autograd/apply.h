@@ -15,8 +15,8 @@
 #include <span>
 #include <type_traits>
 
-#include "autograd/mode.h"
 #include "autograd/node.h"
+#include "core/mode.h"
 #include "core/storage.h"
 
 namespace lamina {
@@ -81,6 +81,7 @@ inline int count_inputs(const Tensor&) { return 1; }
 inline int count_inputs(const OptTensor&) { return 1; }
 inline int count_inputs(const TensorList& xs) { return int(xs.size()); }
 
+void check_not_inference(const Tensor& x, const char* op);
 void check_tape_input(const Tensor& x, const char* op);  // stale views and inference tensors may not be recorded
 struct EdgeWriter {
   Ctx& ctx;
@@ -94,7 +95,6 @@ struct EdgeWriter {
 };
 void attach(const Tensor& out, Node* node, int index, const char* op);  // makes `out` the node's output
 void note_origin(Node& node);                                           // anomaly mode: remember the caller
-void mark_inference(const Tensor& out);
 
 template <class Op, int kEdges>
 struct OpNode final : Node {
@@ -154,17 +154,10 @@ template <class Op, class... In>
 template <class Op, class... In>
 auto apply(Op op, const In&... inputs) {
   if constexpr (requires { &Op::backward; }) {
-    if ((mode_ & kGrad) && (wants_tape(inputs) || ...)) return apply_recorded(op, inputs...);
+    if (grad_enabled() && (wants_tape(inputs) || ...)) return apply_recorded(op, inputs...);
   }
   Ctx ctx;
-  auto out = op.forward(ctx, inputs...);
-  if (mode_ & kInference) [[unlikely]] {
-    if constexpr (std::is_same_v<decltype(out), Tensor>)
-      mark_inference(out);
-    else
-      for (const Tensor& x : out) mark_inference(x);
-  }
-  return out;
+  return op.forward(ctx, inputs...);
 }
 
 }  // namespace lamina

@@ -6,8 +6,6 @@
 
 namespace lamina {
 
-thread_local uint8_t mode_ = kGrad;
-
 Edge gradient_edge(const Tensor& x) {
   Edge edge;
   if (!x.defined()) return edge;
@@ -55,8 +53,14 @@ void Ctx::push(SavedTensor s) {
   ++n_;
 }
 
+void check_not_inference(const Tensor& x, const char* op) {
+  LM_CHECK(!x->inference, RuntimeError, op,
+           ": a tensor made in inference_mode cannot enter the tape or be kept for backward; clone() it first");
+}
+
 void Ctx::push_input(const Tensor& x) {
   if (!x.defined()) return push({});
+  check_not_inference(x, node_->name());
   Tensor kept = x;
   // Without its base, which may come to be changed in place by this very node. A leaf has to stay itself: its
   // gradient is collected there.
@@ -103,6 +107,7 @@ void EdgeWriter::add(const Tensor& x) {
 }
 
 void check_tape_input(const Tensor& x, const char* op) {
+  check_not_inference(x, op);
   LM_CHECK(!x->base || !x->grad_fn || x->view_version == x.version(), RuntimeError, op,
            ": the input is a view of shape ", x.sizes(),
            " whose base was changed in place after the view was made (version ", x.version(), ", view made at ",
@@ -111,15 +116,10 @@ void check_tape_input(const Tensor& x, const char* op) {
 
 void attach(const Tensor& out, Node* node, int index, const char* op) {
   if (!out.defined() || !out.is_floating()) return;
-  LM_CHECK(!out->inference, RuntimeError, op,
-           ": a tensor made in inference_mode cannot enter the tape; clone() it first");
+  check_not_inference(out, op);
   out->grad_fn = Ref<Opaque>(node);
   out->output_index = uint16_t(index);
   out->view_version = out.version();
-}
-
-void mark_inference(const Tensor& out) {
-  if (out.defined() && !out->base) out->inference = true;
 }
 
 }  // namespace lamina

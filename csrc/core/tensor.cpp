@@ -3,9 +3,18 @@
 
 #include <algorithm>
 
+#include "core/mode.h"
+
 namespace lamina {
 
-TensorImpl* TensorImpl::make() { return new (small_alloc(sizeof(TensorImpl))) TensorImpl; }
+thread_local uint8_t mode_ = kGrad;
+
+// A tensor made in inference_mode is one of its own, whichever way it came to be; views take after their base below.
+TensorImpl* TensorImpl::make() {
+  TensorImpl* impl = new (small_alloc(sizeof(TensorImpl))) TensorImpl;
+  impl->inference = inference_mode();
+  return impl;
+}
 
 void TensorImpl::destroy() {
   this->~TensorImpl();

@@ -83,6 +83,7 @@ void assign_inplace(Tensor& self, const Tensor& result, const char* op) {
   LM_CHECK(self.dtype() != DType::Bool || result.dtype() == DType::Bool, TypeError, op, ": the result has dtype ",
            result.dtype(), ", which cannot be stored in place in ", self.dtype());
   bool taped = grad_enabled() && result.requires_grad() && self.is_floating();
+  if (taped) check_not_inference(self, op);
   Tensor value = taped && result.dtype() != self.dtype() ? cast(result, self.dtype()) : result;
   if (self->base && (taped || self.requires_grad()) && grad_enabled()) {
     Tensor base(self->base);

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "autograd/mode.h"
+#include "core/mode.h"
 #include "core/pool.h"
 #include "cpu/random.h"
 #include "ops/ops.h"

@@ -31,15 +31,13 @@ Tensor place(const Tensor& x, std::optional<Device> device) {
   return out;
 }
 
-// A new tensor as the caller gets it: on its device, in the present mode, a leaf of the tape if wanted.
+// A new tensor as the caller gets it: on its device, a leaf of the tape if wanted.
 PyObject* finish(Tensor x, PyObject* device, PyObject* requires_grad, const char* op) {
   x = place(x, device_argument(device));
-  if (mode_ & kInference) mark_inference(x);
   if (flag_argument(requires_grad, op)) {
     LM_CHECK(x.is_floating(), TypeError, op, ": requires_grad=True with dtype ", x.dtype(),
              "; only floating-point tensors can require gradients");
-    LM_CHECK(!x->inference, RuntimeError, op,
-             ": requires_grad=True in inference_mode; its tensors never enter the tape");
+    if (!inference_mode()) check_not_inference(x, op);
     x->requires_grad = true;
   }
   return wrap(x);

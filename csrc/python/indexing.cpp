@@ -3,7 +3,7 @@
 // what cannot index. Next: ops/index.h.
 #include "ops/index.h"
 
-#include "autograd/mode.h"
+#include "core/mode.h"
 #include "python/interop.h"
 
 namespace py = pybind11;

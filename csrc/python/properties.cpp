@@ -115,8 +115,7 @@ int set_requires_grad(PyObject* o, PyObject* value, void*) {
              "requires_grad: only leaf tensors can be taken out of the tape; use detach()");
     LM_CHECK(!wanted || x.is_floating(), TypeError,
              "requires_grad: only floating-point tensors can require gradients, this is ", x.dtype());
-    LM_CHECK(!wanted || !x->inference, RuntimeError,
-             "requires_grad: a tensor made in inference_mode cannot require gradients");
+    if (wanted && !inference_mode()) check_not_inference(x, "requires_grad");  // inside, modules make parameters
     if (!x->grad_fn) x->requires_grad = wanted;
   });
 }

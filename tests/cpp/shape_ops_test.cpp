@@ -6,7 +6,7 @@
 #include <functional>
 
 #include "autograd/engine.h"
-#include "autograd/mode.h"
+#include "core/mode.h"
 #include "core/pool.h"
 #include "ops/ops.h"
 

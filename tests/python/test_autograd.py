@@ -1,8 +1,10 @@
 """The tape and the engine: accumulation, higher orders, in-place rules, hooks, Function, deep graphs, fork."""
 
+import math
 import os
 
 import lamina
+import numpy as np
 import pytest
 
 
@@ -145,10 +147,65 @@ def test_inference_mode():
     with lamina.inference_mode():
         x = lamina.ones(2) * 2
     assert x.is_inference()
+    with pytest.raises(RuntimeError, match="clone"):
+        leaf([1.0, 2.0]) * x
+    assert (leaf([1.0, 2.0]) * x.clone()).requires_grad
+    assert (leaf([1.0, 2.0]) + x).requires_grad  # nothing of x is kept for backward
+    with pytest.raises(RuntimeError, match="clone"):
+        x += leaf([1.0, 2.0])
     with pytest.raises(TypeError, match="only floating-point tensors"):
         lamina.ones(2, dtype=lamina.int64, requires_grad=True)
     with pytest.raises(RuntimeError, match="inference_mode"):
         x.requires_grad = True
+
+
+def test_every_new_tensor_in_inference_mode_is_an_inference_tensor():
+    w, array = leaf([1.0, 2.0]), np.ones(2)
+    outside = lamina.ones(2)
+    with lamina.inference_mode():
+        new = [lamina.zeros(2), lamina.randn(2), lamina.arange(3), lamina.eye(2), lamina.tensor([1.0]), outside.clone()]
+        new += [
+            lamina.zeros_like(outside),
+            outside.new_ones(2),
+            lamina.from_numpy(array),
+            lamina.randperm(3),
+            outside * 2,
+        ]
+        new += [new[0][1:], new[0].detach(), new[0].view(2, 1)]
+        with lamina.enable_grad():
+            assert not (w * 2).requires_grad
+            new.append(w * 2)
+        old = [outside[1:], outside.view(2, 1), outside.detach(), outside.contiguous()]
+        model = lamina.nn.Linear(2, 2)
+        assert model(outside).shape == (2,)
+        with lamina.inference_mode(False):
+            assert (w * 2).requires_grad
+            old.append(lamina.ones(2))
+    assert all(x.is_inference() for x in new + list(model.parameters()))
+    assert not any(x.is_inference() for x in old)
+    assert not new[0].clone().is_inference()
+    with pytest.raises(RuntimeError, match="inference_mode"):
+        model(outside).sum()
+    with pytest.raises(RuntimeError, match="inference_mode"):
+        new[0].requires_grad_()
+    (w * old[-1]).sum().backward()
+    assert w.grad.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["floor", "ceil", "round", "trunc", "sign"])
+def test_a_gradient_that_is_zero_everywhere_stops_infinities(name):
+    x = leaf([0.5, -1.5, 2.5])
+    getattr(x, name)().backward(lamina.tensor([math.inf, math.nan, 1.0]))
+    assert x.grad.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_gradient_of_two_operands_that_is_zero_everywhere_stops_infinities():
+    a, b = leaf([3.0, -5.0]), leaf([2.0, 0.5])
+    lamina.floor_divide(a, b).backward(lamina.tensor([math.inf, 1.0]))
+    assert a.grad.tolist() == b.grad.tolist() == [0.0, 0.0]
+    b.grad = None
+    lamina.copysign(a, b).backward(lamina.tensor([math.inf, 1.0]))
+    assert b.grad.tolist() == [0.0, 0.0]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -1,5 +1,5 @@
-"""The examples in the docstrings of nn, optim, utils, io and the autograd helpers run and print what they say; so do the
-Python blocks of the README and its relatives. (The operators' docstrings: test_table.py.)
+"""The examples in the docstrings of nn, optim, utils, io and autograd run and print what they say; the Python blocks of
+the README and its relatives run. (The operators' docstrings: test_table.py.)
 """
 
 import doctest
@@ -15,6 +15,7 @@ PACKAGES = ["lamina.nn", "lamina.optim", "lamina.utils"]
 MODULES = [
     "lamina.io",
     "lamina.autograd.check",
+    "lamina.autograd.grad_mode",
     "lamina.autograd.recompute",
     *PACKAGES,
     *(m.name for p in PACKAGES for m in pkgutil.walk_packages(importlib.import_module(p).__path__, p + ".")),

@@ -65,7 +65,16 @@ class enable_grad(_Mode):
 
 
 class inference_mode(_Mode):
-    """As ``no_grad``; the results may never enter the tape later, which makes mistakes visible."""
+    """As ``no_grad``; tensors made here may never enter the tape later, which makes mistakes visible.
+
+    Example::
+
+        >>> import lamina
+        >>> with lamina.inference_mode():
+        ...     x = lamina.ones(2)
+        >>> x.is_inference(), x.clone().is_inference()
+        (True, False)
+    """
 
     _set = _INFERENCE
     _clear = _GRAD

@@ -1,4 +1,5 @@
-// The thread's mode: one byte that the door of every operator tests. See apply.h.
+// The thread's mode: one byte that the door of every operator tests, and that every new tensor in inference_mode bears.
+// See autograd/apply.h.
 #pragma once
 #include <cstdint>
 
@@ -6,14 +7,15 @@ namespace lamina {
 
 enum Mode : uint8_t {
   kGrad = 1,       // record the tape (on by default)
-  kInference = 2,  // results may never enter the tape
+  kInference = 2,  // record nothing; tensors made now may never enter the tape
   kAnomaly = 4,    // remember where forward calls were made; check gradients for NaN
 };
 
 // initial-exec: one instruction to reach, against a function call for a shared library's default model.
 extern thread_local uint8_t mode_ __attribute__((tls_model("initial-exec")));
 
-inline bool grad_enabled() { return mode_ & kGrad; }
+inline bool grad_enabled() { return (mode_ & (kGrad | kInference)) == kGrad; }
+inline bool inference_mode() { return mode_ & kInference; }
 
 class ModeGuard {
  public:
