@@ -49,6 +49,9 @@ struct Rad2Deg {
 struct NanToNum {
   LM_ON(kNumeric);
   double nan, posinf, neginf;
+  // Infinite replacements stand for this number, and not for the largest of the type computed in.
+  LM_FN static double limited(double v, double largest) { return v == kInf ? largest : v == -kInf ? -largest : v; }
+  LM_FN void limit(double m) { nan = limited(nan, m), posinf = limited(posinf, m), neginf = limited(neginf, m); }
   template <class T> LM_FN T f(T x) const {
     const T y = select(x != x, saturate<T>(nan), x);
     return select(y > greatest<T>(), finite<T>(posinf), select(y < -greatest<T>(), finite<T>(neginf), y)); }

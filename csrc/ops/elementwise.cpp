@@ -99,6 +99,7 @@ DType compute_dtype(DType dtype, const char* op) {
 Tensor scaled(const Tensor& grad, double factor) {
   if (factor == 1) return grad;
   if (factor == -1) return neg(grad);
+  if (factor == 0) return zeros_like(grad, std::nullopt, std::nullopt);  // of an infinite gradient too
   return mul(grad, Tensor(factor));
 }
 
@@ -116,6 +117,26 @@ void check_attributes(const math::Softshrink& f) {
   LM_CHECK(f.lambd >= 0, ValueError, "softshrink: lambd is ", f.lambd, "; need a number >= 0");
 }
 
+// Arithmetic on bool is logic, as in PyTorch.
+UnaryId on_bool(UnaryId id) { return id == UnaryId::bitwise_not ? UnaryId::logical_not : id; }
+BinaryId on_bool(BinaryId id, const char* op) {
+  switch (id) {
+    case BinaryId::add:
+      return BinaryId::logical_or;
+    case BinaryId::mul:
+      return BinaryId::logical_and;
+    case BinaryId::sub:
+      fail<TypeError>(op, ": not defined for bool; use logical_xor or ^");
+    case BinaryId::bitwise_left_shift:
+    case BinaryId::bitwise_right_shift:
+      fail<TypeError>(op, ": not defined for bool; need integer tensors");
+    default:
+      return id;
+  }
+}
+
+double largest_half(DType dtype) { return dtype == DType::F16 ? 0x1.ffcp15 : 0x1.fep127; }
+
 template <class F, UnaryId kId>
 struct Unary {
   static constexpr const char* kName = "";
@@ -128,11 +149,15 @@ struct Unary {
     if (dtype == DType::Bool && !F::kPredicate && kId == UnaryId::neg)
       fail<TypeError>("neg: not defined for bool; use logical_not or ~");
     Stream stream = stream_of(x.device());
-    Loop loop = is_floating(compute) ? kernel::unary_float_loop(stream, kId, compute)
-                                     : kernel::unary_int_loop(stream, kId, compute);
+    Loop loop = is_floating(compute)
+                    ? kernel::unary_float_loop(stream, kId, compute)
+                    : kernel::unary_int_loop(stream, dtype == DType::Bool ? on_bool(kId) : kId, compute);
     LM_CHECK(loop, TypeError, name(), ": not defined for ", x.dtype());
     Tensor out = allocate_result(x.sizes(), F::kPredicate ? DType::Bool : dtype, {&x});
-    run_loop({loop, &f, compute, F::kPredicate ? DType::Bool : compute}, out, {&x});
+    F formula = f;
+    if constexpr (requires { formula.limit(1.0); })  // halves are computed in float, but have their own largest number
+      if (is_half(dtype)) formula.limit(largest_half(dtype));
+    run_loop({loop, &formula, compute, F::kPredicate ? DType::Bool : compute}, out, {&x});
     if constexpr (has_df_y<F>)
       ctx.save_output(out);
     else if constexpr (has_df_x<F>)
@@ -179,20 +204,6 @@ template <class F>
 inline constexpr bool db_of_both = requires(F f, double v) { f.db(v, v); };
 template <class F>
 inline constexpr bool has_da = da_constant<F> || da_of_b<F> || da_of_both<F>;
-
-// Arithmetic on bool is logic, as in PyTorch.
-BinaryId on_bool(BinaryId id, const char* op) {
-  switch (id) {
-    case BinaryId::add:
-      return BinaryId::logical_or;
-    case BinaryId::mul:
-      return BinaryId::logical_and;
-    case BinaryId::sub:
-      fail<TypeError>(op, ": not defined for bool; use logical_xor or ^");
-    default:
-      return id;
-  }
-}
 
 void check_no_zero(const Tensor& b, const char* op) {
   bool zero = any(eq(b, Tensor(0)), std::nullopt, false).item_int() != 0;
