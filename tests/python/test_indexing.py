@@ -108,11 +108,16 @@ def test_gradients(key):
     np.testing.assert_allclose(t.grad.numpy(), want)
 
 
-@pytest.mark.parametrize("key", KEYS, ids=repr)
+def writes_a_place_twice(key):
+    count = np.zeros(array().shape)
+    np.add.at(count, key, 1)
+    return count.max() > 1
+
+
+# Which of several values written to one place stays is not defined.
+@pytest.mark.parametrize("key", [k for k in KEYS if not writes_a_place_twice(k)], ids=repr)
 def test_gradients_of_assignment(key):
     a = array()
-    if isinstance(key, list) and key and isinstance(key[0], list):
-        pytest.skip("which of several values written to one place stays is not defined")
     t = lamina.tensor(a, requires_grad=True)
     values = np.random.default_rng(0).normal(size=a[key].shape)
     v = lamina.tensor(values, requires_grad=True)
