@@ -30,6 +30,17 @@ bool is_row_major(const Shape& sizes, const Shape& strides) {
   return true;
 }
 
+Shape channels_last(const Shape& sizes) {
+  Shape inner = sizes, strides = sizes;
+  inner.erase(1);
+  inner.push_back(sizes[1]);
+  inner = row_major(inner);
+  strides[0] = inner[0];
+  strides[1] = 1;
+  for (int d = 2; d < sizes.size(); ++d) strides[d] = inner[d - 1];
+  return strides;
+}
+
 Shape broadcast(const Shape& a, const Shape& b, const char* op) {
   const Shape& longer = a.size() >= b.size() ? a : b;
   const Shape& shorter = a.size() >= b.size() ? b : a;

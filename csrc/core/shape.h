@@ -78,6 +78,8 @@ std::ostream& operator<<(std::ostream& out, const Shape& shape);  // (2, 3), (4,
 
 Shape row_major(const Shape& sizes);
 bool is_row_major(const Shape& sizes, const Shape& strides);
+// Strides of (N, C, ...) stored as (N, ..., C): what convolutions and pools read fastest.
+Shape channels_last(const Shape& sizes);
 // NumPy's broadcasting of two shapes; ValueError names `op` and both shapes.
 Shape broadcast(const Shape& a, const Shape& b, const char* op);
 // Strides that read a tensor of `sizes` as the larger shape `to` (0 where it repeats). `to` must be a valid target.

@@ -96,6 +96,17 @@ static V item_as(const Tensor& x) {
 double Tensor::item_double() const { return item_as<double>(*this); }
 int64_t Tensor::item_int() const { return item_as<int64_t>(*this); }
 
+Tensor empty_channels_last(const Shape& sizes, DType dtype, Device device) {
+  return empty_strided_tensor(sizes, channels_last(sizes), dtype, device);
+}
+bool is_channels_last(const Tensor& x) {
+  if (x.dim() < 3) return false;
+  const Shape strides = channels_last(x.sizes());
+  for (int d = 0; d < x.dim(); ++d)  // a stride over one element is never used
+    if (x.size(d) > 1 && x.stride(d) != strides[d]) return x.numel() == 0;
+  return true;
+}
+
 bool is_dense(const Shape& sizes, const Shape& strides) {
   int order[kMaxDims], n = 0;
   for (int i = 0; i < sizes.size(); ++i) {

@@ -98,6 +98,10 @@ Tensor scalar_tensor(int64_t value, DType dtype, bool wrapped = false);
 // Memory somebody else owns; `storage` says how to give it back.
 Tensor from_storage(Ref<Storage> storage, const Shape& sizes, const Shape& strides, DType dtype);
 
+// (N, C, ...) in channels-last order; and whether a tensor of 3 dimensions or more lies in that order.
+Tensor empty_channels_last(const Shape& sizes, DType dtype, Device device = {});
+bool is_channels_last(const Tensor& x);
+
 // No two indices reach the same element and there are no gaps: some permutation of row-major.
 bool is_dense(const Shape& sizes, const Shape& strides);
 // PyTorch's result type: dimensioned tensors first, then 0-d tensors, then numbers, each only if its kind is higher.

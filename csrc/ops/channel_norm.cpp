@@ -5,19 +5,6 @@
 #include "ops/ops.h"
 
 namespace lamina {
-namespace {
-
-// Row-major once the channels are moved to the end.
-bool is_channels_last(const Tensor& x) {
-  if (x.dim() < 3 || x.is_contiguous()) return false;
-  Shape sizes = x.sizes(), strides = x.strides();
-  sizes.erase(1), strides.erase(1);
-  sizes.push_back(x.size(1)), strides.push_back(x.stride(1));
-  return is_row_major(sizes, strides);
-}
-
-}  // namespace
-
 Tensor channels_dense(const Tensor& x) { return is_channels_last(x) ? x : contiguous(x); }
 Tensor empty_as(const Tensor& x) { return empty_strided_tensor(x.sizes(), x.strides(), x.dtype(), x.device()); }
 // The gradient of a channels-last output often comes row-major, from a flatten or a sum; one copy puts it right.
@@ -30,7 +17,7 @@ Tensor in_order_of(const Tensor& g, const Tensor& x) {
 
 Channels channel_layout(const Tensor& x, bool per_batch) {
   const int64_t n = x.size(0), c = x.size(1), inner = n && c ? x.numel() / (n * c) : 0;
-  Channels l{x.itemsize(), n, c, inner, n * inner, is_channels_last(x), per_batch ? c : 0};
+  Channels l{x.itemsize(), n, c, inner, n * inner, !x.is_contiguous() && is_channels_last(x), per_batch ? c : 0};
   if (per_batch || !(l.last || inner == 1)) return l;
   // (N, C) without spatial dimensions is channels-last, too. About 16,384 elements a group: enough for a thread.
   l.last = true;

@@ -102,6 +102,14 @@ Tensor isclose(const Tensor& input, const Operand& other, double rtol, double at
   return equal_nan ? logical_or(close, logical_and(isnan(input), isnan(other))) : close;
 }
 
+bool allclose(const Tensor& input, const Tensor& other, double rtol, double atol, bool equal_nan) {
+  return all(isclose(input, other, rtol, atol, equal_nan), std::nullopt, false).item_int() != 0;
+}
+
+bool equal(const Tensor& input, const Tensor& other) {
+  return input.sizes() == other.sizes() && all(eq(input, other), std::nullopt, false).item_int() != 0;
+}
+
 bool has_nan(const Tensor& x) {
   NoGrad guard;
   return x.is_floating() && any(isnan(x), std::nullopt, false).item_int() != 0;

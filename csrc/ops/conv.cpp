@@ -43,18 +43,6 @@ cpu::ConvImage image(const Tensor& x) {
   return m;
 }
 
-Tensor empty_channels_last(const Shape& sizes, DType dtype, Device device) {
-  Shape strides = sizes;
-  int64_t step = sizes[1];
-  for (int i = sizes.size() - 1; i >= 2; --i) {
-    strides[i] = step;
-    step *= sizes[i];
-  }
-  strides[1] = 1;
-  strides[0] = step;
-  return empty_strided_tensor(sizes, strides, dtype, device);
-}
-
 // The kernels read float or double.
 Tensor computable(const Tensor& x) { return cast(x, compute_type(x.dtype())); }
 Tensor dense(const Tensor& x) { return contiguous(computable(x)); }

@@ -68,36 +68,28 @@ struct Clone {
   Grads backward(Ctx&, const Tensor& grad) const { return {grad}; }
 };
 
-// Strides of (N, C, ...) stored as (N, ..., C): what convolutions read fastest.
-Shape channels_last(const Shape& sizes) {
-  Shape inner = sizes, strides = sizes;
-  inner.erase(1);
-  inner.push_back(sizes[1]);
-  inner = row_major(inner);
-  strides[0] = inner[0];
-  strides[1] = 1;
-  for (int d = 2; d < sizes.size(); ++d) strides[d] = inner[d - 1];
-  return strides;
-}
-
 struct Contiguous {
   static constexpr const char* kName = "contiguous";
   bool channels_last = false;
   Tensor forward(Ctx&, const Tensor& x) const {
-    Shape strides = channels_last ? lamina::channels_last(x.sizes()) : row_major(x.sizes());
-    Tensor out = empty_strided_tensor(x.sizes(), strides, x.dtype(), x.device());
+    Tensor out = channels_last ? empty_channels_last(x.sizes(), x.dtype(), x.device())
+                               : empty_tensor(x.sizes(), x.dtype(), x.device());
     copy_into(out, x);
     return out;
   }
   Grads backward(Ctx&, const Tensor& grad) const { return {grad}; }
 };
 
-// PyTorch's names of memory orders. True: channels last.
-bool is_channels_last(const Tensor& x, const std::string& format, const char* op) {
-  if (format == "contiguous_format") return false;
+// PyTorch's names of memory orders. The dimensions of a tensor that may have this one.
+int channels_last_dims(const std::string& format, const char* op) {
   int dims = format == "channels_last" ? 4 : format == "channels_last_3d" ? 5 : 0;
   LM_CHECK(dims, ValueError, op, ": memory_format is '", format,
            "'; need 'contiguous_format', 'channels_last', 'channels_last_3d' or, for clone, 'preserve_format'");
+  return dims;
+}
+bool wants_channels_last(const Tensor& x, const std::string& format, const char* op) {
+  if (format == "contiguous_format") return false;
+  int dims = channels_last_dims(format, op);
   LM_CHECK(x.dim() == dims, ValueError, op, ": memory_format '", format, "' for a tensor of shape ", x.sizes(),
            "; need ", dims, " dimensions");
   return true;
@@ -166,22 +158,20 @@ Tensor contiguous(const Tensor& input) {
   return apply(Contiguous{}, input);
 }
 
-// Sizes of 1 have strides that are never used, so they are left out of the comparison.
-static bool same_order(const Tensor& x, const Shape& strides) {
-  for (int d = 0; d < x.dim(); ++d)
-    if (x.size(d) != 1 && x.stride(d) != strides[d]) return false;
-  return true;
+bool is_contiguous(const Tensor& x, const std::string& memory_format) {
+  if (memory_format == "contiguous_format") return x.is_contiguous();
+  return channels_last_dims(memory_format, "is_contiguous") == x.dim() && is_channels_last(x);
 }
 
 Tensor contiguous(const Tensor& input, const std::string& memory_format) {
-  if (!is_channels_last(input, memory_format, "contiguous")) return contiguous(input);
-  if (same_order(input, channels_last(input.sizes()))) return input;
+  if (!wants_channels_last(input, memory_format, "contiguous")) return contiguous(input);
+  if (is_channels_last(input)) return input;
   return apply(Contiguous{true}, input);
 }
 
 Tensor clone(const Tensor& input, const std::string& memory_format) {
   if (memory_format == "preserve_format") return clone(input);
-  return apply(Contiguous{is_channels_last(input, memory_format, "clone")}, input);
+  return apply(Contiguous{wants_channels_last(input, memory_format, "clone")}, input);
 }
 
 }  // namespace lamina

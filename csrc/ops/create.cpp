@@ -89,6 +89,10 @@ Tensor triangle_indices(int64_t rows, int64_t columns, int64_t offset, bool uppe
 Tensor empty(const Sizes& size, std::optional<DType> dtype, std::optional<Device> device) {
   return checked_empty(size, dtype_or_default(dtype), device, "empty");
 }
+Tensor scalar_tensor(const Scalar& s, std::optional<DType> dtype, std::optional<Device> device) {
+  return full_tensor({}, s, dtype_or_default(dtype), device.value_or(Device()));
+}
+
 Tensor zeros(const Sizes& size, std::optional<DType> dtype, std::optional<Device> device) {
   return checked_full(size, 0, dtype_or_default(dtype), device, "zeros");
 }

@@ -220,7 +220,8 @@ Tensor einsum(const std::string& equation, const Tensors& operands) {
   return result.x;
 }
 
-Tensor tensordot(const Tensor& a, const Tensor& b, const Shape& dims_a, const Shape& dims_b) {
+Tensor tensordot(const Tensor& a, const Tensor& b, const ShapePair& dims) {
+  const auto& [dims_a, dims_b] = dims;
   LM_CHECK(dims_a.size() == dims_b.size(), ValueError, "tensordot: ", dims_a.size(), " dimensions of a, ",
            dims_b.size(), " of b; need as many");
   Factor left{a, {}}, right{b, {}};
@@ -242,9 +243,9 @@ Tensor tensordot(const Tensor& a, const Tensor& b, const Shape& dims_a, const Sh
 Tensor tensordot(const Tensor& a, const Tensor& b, int64_t dims) {
   LM_CHECK(dims >= 0 && dims <= std::min(a.dim(), b.dim()), ValueError, "tensordot: dims is ", dims, ", a is ",
            a.sizes(), ", b is ", b.sizes(), "; need 0 <= dims <= the dimensions of both");
-  Shape dims_a, dims_b;
-  for (int64_t i = 0; i < dims; ++i) dims_a.push_back(a.dim() - dims + i), dims_b.push_back(i);
-  return tensordot(a, b, dims_a, dims_b);
+  ShapePair pairs;
+  for (int64_t i = 0; i < dims; ++i) pairs.first.push_back(a.dim() - dims + i), pairs.second.push_back(i);
+  return tensordot(a, b, pairs);
 }
 
 }  // namespace lamina

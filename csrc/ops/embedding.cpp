@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "autograd/apply.h"
-#include "ops/ops.h"
+#include "ops/index.h"
 
 namespace lamina {
 namespace {
@@ -25,6 +25,7 @@ Tensor check_indices(const Tensor& input, int64_t rows, const char* op) {
 struct Embedding {
   static constexpr const char* kName = "embedding";
   int64_t rows, padding;
+  bool by_frequency = false;   // divide a row's gradient by how often the row occurs
   bool blank_padding = false;  // read the padding row as zeros: the adjoint of EmbeddingGrad
 
   Tensor forward(Ctx& ctx, const Tensor& weight, const Tensor& index) const {
@@ -43,6 +44,13 @@ struct Embedding {
   Grads backward(Ctx& ctx, const Tensor& grad) const;
 };
 
+// How often the class of each index occurs: (...) -> (..., 1)
+Tensor frequencies(const Tensor& index, int64_t rows, DType dtype) {
+  const Tensor flat = reshape(index, Shape{-1});
+  const Tensor counts = index_select(bincount(flat, std::nullopt, rows), 0, flat);
+  return cast(unsqueeze(reshape(counts, Sizes(index.sizes())), -1), dtype);
+}
+
 // grad (..., D), index (...) -> (V, D)
 struct EmbeddingGrad {
   static constexpr const char* kName = "embedding_backward";
@@ -58,23 +66,41 @@ struct EmbeddingGrad {
     return cast(table, grad.dtype());
   }
   Grads backward(Ctx& ctx, const Tensor& v) const {
-    return {apply(Embedding{rows, padding, true}, v, ctx.saved(0)), Tensor()};
+    return {apply(Embedding{rows, padding, false, true}, v, ctx.saved(0)), Tensor()};
   }
 };
 Grads Embedding::backward(Ctx& ctx, const Tensor& grad) const {
-  return {apply(EmbeddingGrad{rows, padding}, grad, ctx.saved(0)), Tensor()};
+  const Tensor index = ctx.saved(0);
+  const Tensor g = by_frequency ? div(grad, frequencies(index, rows, grad.dtype())) : grad;
+  return {apply(EmbeddingGrad{rows, padding}, g, index), Tensor()};
+}
+
+// Rows whose p-norm is above max_norm are scaled down to it, in place, outside the tape.
+void renormalize(const Tensor& weight, const Tensor& index, double max_norm, double p) {
+  NoGrad guard;
+  const Tensor at = reshape(index, Shape{-1});
+  const Tensor rows = cast(index_select(weight.alias(), 0, at), compute_type(weight.dtype()));
+  const Tensor norms = norm(rows, p, Shape{1}, true, std::nullopt), above = gt(norms, Tensor(max_norm));
+  if (!any(above, std::nullopt, false).item_int()) return;
+  const Tensor scale = where(above, div(Tensor(max_norm), add(norms, Tensor(1e-7))), Tensor(1.0));
+  put_places_into(weight, {0, 1, at.sizes()}, at, cast(mul(rows, scale), weight.dtype()), false);
+  weight.bump_version();
 }
 
 }  // namespace
 
-Tensor embedding(const Tensor& input, const Tensor& weight, std::optional<int64_t> padding_idx) {
+Tensor embedding(const Tensor& input, const Tensor& weight, std::optional<int64_t> padding_idx,
+                 std::optional<double> max_norm, double norm_type, bool scale_grad_by_freq, bool sparse) {
+  LM_CHECK(!sparse, NotImplementedError, "embedding: sparse is True; gradients are dense here");
   LM_CHECK(weight.dim() == 2, ValueError, "embedding: weight has shape ", weight.sizes(),
            "; need (num_embeddings, embedding_dim)");
   const int64_t rows = weight.size(0), given = padding_idx.value_or(-1);
   LM_CHECK(!padding_idx || (given >= -rows && given < rows), IndexError, "embedding: padding_idx is ", given,
            ", weight has ", rows, " rows; need ", -rows, " <= padding_idx < ", rows);
   const int64_t padding = padding_idx && given < 0 ? given + rows : given;
-  return apply(Embedding{rows, padding}, weight, check_indices(input, rows, "embedding"));
+  const Tensor index = check_indices(input, rows, "embedding");
+  if (max_norm) renormalize(weight, index, *max_norm, norm_type);
+  return apply(Embedding{rows, padding, scale_grad_by_freq}, weight, index);
 }
 
 Tensor one_hot(const Tensor& tensor, int64_t num_classes) {

@@ -155,6 +155,12 @@ Tensor scatter_tensor(const Tensor& input, int64_t dim, const Tensor& index, con
   return scatter_at(input, d, at, values, mode);
 }
 
+Tensor scatter_value(const Tensor& input, int64_t dim, const Tensor& index, const Scalar& value, PutMode mode) {
+  const int d = wrap_dim(dim, input.dim(), "scatter");
+  const Tensor at = fitting_index(input, d, index, "scatter");
+  return scatter_at(input, d, at, cast(value.tensor(), input.dtype()), mode);
+}
+
 }  // namespace
 
 Tensor gather(const Tensor& input, int64_t dim, const Tensor& index) {
@@ -180,9 +186,9 @@ Tensor take_along_dim(const Tensor& input, const Tensor& indices, std::optional<
   x_sizes[d] = at_sizes[d] = 1;
   const Shape common = broadcast(x_sizes, at_sizes, "take_along_dim");
   x_sizes = at_sizes = common;
-  x_sizes[d] = input.size(d);
-  at_sizes[d] = indices.size(d);
-  const Tensor at = checked_index(expand(indices, at_sizes), input.size(d), true, d, "take_along_dim");
+  x_sizes[d] = input.sizes()[d];
+  at_sizes[d] = indices.sizes()[d];
+  const Tensor at = checked_index(expand(indices, at_sizes), x_sizes[d], true, d, "take_along_dim");
   return gather_at(expand(input, x_sizes), d, at);
 }
 
@@ -190,9 +196,20 @@ Tensor scatter(const Tensor& input, int64_t dim, const Tensor& index, const Tens
   return scatter_tensor(input, dim, index, src, PutMode::Assign, "scatter");
 }
 Tensor scatter(const Tensor& input, int64_t dim, const Tensor& index, const Scalar& value) {
-  const int d = wrap_dim(dim, input.dim(), "scatter");
-  const Tensor at = fitting_index(input, d, index, "scatter");
-  return scatter_at(input, d, at, cast(value.tensor(), input.dtype()), PutMode::Assign);
+  return scatter_value(input, dim, index, value, PutMode::Assign);
+}
+namespace {
+PutMode scatter_mode(const std::string& reduce) {
+  LM_CHECK(reduce == "add" || reduce == "multiply", ValueError, "scatter: reduce is '", reduce,
+           "'; need 'add' or 'multiply', or scatter_reduce()");
+  return reduce == "add" ? PutMode::Add : PutMode::Mul;
+}
+}  // namespace
+Tensor scatter(const Tensor& input, int64_t dim, const Tensor& index, const Tensor& src, const std::string& reduce) {
+  return scatter_tensor(input, dim, index, src, scatter_mode(reduce), "scatter");
+}
+Tensor scatter(const Tensor& input, int64_t dim, const Tensor& index, const Scalar& value, const std::string& reduce) {
+  return scatter_value(input, dim, index, value, scatter_mode(reduce));
 }
 Tensor scatter_add(const Tensor& input, int64_t dim, const Tensor& index, const Tensor& src) {
   return scatter_tensor(input, dim, index, src, PutMode::Add, "scatter_add");

@@ -169,6 +169,17 @@ static Places places_along(const Tensor& x, int64_t dim, const Tensor& index, co
   return {wrap_dim(dim, x.dim(), op), 1, {index.numel()}};
 }
 
+TensorList unravel_index(const Tensor& indices, const Shape& shape) {
+  const Tensor flat = checked_index(indices, checked_numel(shape, "unravel_index"), false, 0, "unravel_index");
+  TensorList out;
+  for (int d = 0; d < shape.size(); ++d) out.push_back(empty_tensor(indices.sizes(), DType::I64, indices.device()));
+  for (int64_t i = 0; i < flat.numel(); ++i) {
+    int64_t rest = flat.data<int64_t>()[i];
+    for (int d = shape.size() - 1; d >= 0; rest /= shape[d--]) out[size_t(d)].data<int64_t>()[i] = rest % shape[d];
+  }
+  return out;
+}
+
 Tensor index_select(const Tensor& input, int64_t dim, const Tensor& index) {
   const Tensor x = at_least_1d(input);
   const Places places = places_along(x, dim, index, "index_select");

@@ -264,7 +264,7 @@ Tensor inner(const Tensor& input, const Tensor& other) {
   if (input.dim() == 0 || other.dim() == 0) return mul(input, other);
   LM_CHECK(input.size(-1) == other.size(-1), ValueError, "inner: last dimensions differ: input is ", input.sizes(),
            ", other is ", other.sizes(), "; need input.shape[-1] == other.shape[-1]");
-  return tensordot(input, other, Shape{-1}, Shape{-1});
+  return tensordot(input, other, ShapePair{Shape{-1}, Shape{-1}});
 }
 
 Tensor addmm(const Tensor& input, const Tensor& mat1, const Tensor& mat2, const Scalar& beta, const Scalar& alpha) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <variant>
 
 #include "core/rng.h"
 #include "core/scalar.h"
@@ -18,12 +19,19 @@ struct Operand : Tensor {
 // Several results: a named tuple in Python.
 using TensorPair = std::array<Tensor, 2>;
 using TensorTriple = std::array<Tensor, 3>;
+// A tensor or a tuple of them, as the arguments say.
+using TensorOrList = std::variant<Tensor, TensorList>;
 struct Sizes : Shape {
   Sizes(const Shape& shape) : Shape(shape) {}
 };
 // Tensors given as `f(a, b)` or `f([a, b])`.
 struct Tensors : TensorList {
   Tensors(TensorList tensors) : TensorList(std::move(tensors)) {}
+};
+
+// `([0, 1], [2, 0])`: dimensions of two tensors, pair by pair.
+struct ShapePair {
+  Shape first, second;
 };
 
 // (double alpha, double beta) as parameters, and as names: LM_NAMES turns `double alpha` into `alpha`.
@@ -50,6 +58,7 @@ void copy_into(const Tensor& dst, const Tensor& src);
 Tensor copy_dense(const Tensor& x);
 Tensor add_into(Tensor a, const Tensor& b);  // a += b, returns a
 bool has_nan(const Tensor& x);
+bool is_contiguous(const Tensor& x, const std::string& memory_format);
 
 // --- differentiable helpers ---
 Tensor cast(const Tensor& x, DType dtype);  // x itself when nothing changes

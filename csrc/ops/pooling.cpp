@@ -43,26 +43,8 @@ struct Boxes {
 
 // --- channels-last memory under the logical order (N, C, spatial) ---
 
-Tensor empty_channels_last(const Shape& sizes, DType dtype, Device device) {
-  Shape strides = sizes;
-  int64_t step = sizes[1];
-  for (int i = sizes.size() - 1; i >= 2; --i) {
-    strides[i] = step;
-    step *= sizes[i];
-  }
-  strides[1] = 1;
-  strides[0] = step;
-  return empty_strided_tensor(sizes, strides, dtype, device);
-}
-
 Tensor channels_last(const Tensor& x) {
-  int64_t step = x.size(1);
-  bool already = x.size(1) == 1 || x.stride(1) == 1;
-  for (int i = x.dim() - 1; i >= 2; --i) {
-    already = already && (x.size(i) == 1 || x.stride(i) == step);
-    step *= x.size(i);
-  }
-  if (already && (x.size(0) == 1 || x.stride(0) == step)) return x;
+  if (is_channels_last(x)) return x;
   Tensor copy = empty_channels_last(x.sizes(), x.dtype(), x.device());
   copy_into(copy, x);
   return copy;

@@ -155,15 +155,6 @@ Tensor reshape(const Tensor& input, const Sizes& shape) {
   return apply(ReshapeCopy{sizes, input.sizes()}, input);
 }
 
-// (n, c, spatial) with the channels innermost: how convolutions and pools leave their results in memory.
-static bool is_channels_last(const Tensor& x) {
-  if (x.dim() < 3) return false;
-  int64_t step = x.size(1);
-  bool last = x.stride(1) == 1;
-  for (int i = x.dim() - 1; i >= 2; step *= x.size(i--)) last = last && (x.size(i) == 1 || x.stride(i) == step);
-  return last && (x.size(0) == 1 || x.stride(0) == step);
-}
-
 Tensor view(const Tensor& input, const Sizes& size) {
   Shape sizes = infer_sizes(size, input, "view"), strides;
   const bool possible = view_strides(input, sizes, strides);
@@ -293,7 +284,8 @@ Tensor squeeze(const Tensor& input, const Shape& dim) {
 Tensor unsqueeze(const Tensor& input, int64_t dim) {
   int at = wrap_dim(dim, input.dim() + 1, "unsqueeze");
   Shape sizes = input.sizes(), strides = input.strides();
-  strides.insert(at, at < input.dim() ? sizes[at] * strides[at] : 1);
+  const int64_t step = at < input.dim() ? input.size(at) * input.stride(at) : 1;
+  strides.insert(at, step);
   sizes.insert(at, 1);
   return view_as_sizes(input, sizes, strides);
 }

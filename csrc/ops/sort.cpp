@@ -1,6 +1,8 @@
-// sort, topk, median, unique, nonzero, searchsorted and friends. The one idea: everything runs on rows, so the
-// dimension is moved last first; the gradient of chosen values goes back to where they were found. Next: cpu/sort.h.
+// sort, topk, median, mode, nonzero, searchsorted and friends. The one idea: everything runs on rows, so the
+// dimension is moved last first; the gradient of chosen values goes back to where they were found. Next: cpu/sort.h,
+// sets.cpp.
 #include <algorithm>
+#include <cstring>
 
 #include "autograd/apply.h"
 #include "cpu/sort.h"
@@ -52,12 +54,35 @@ struct SortOp {
   }
 };
 
-// The k-th smallest along dim (median: of the middle, where NaN wins).
-struct KthOp {
+// The most frequent element of each row, the smallest of several; and where it is, the last time. After sorting it is
+// the longest run.
+void find_modes(const SortJob& job) {
+  const int64_t size = item_size(job.dtype), n = job.n;
+  const Tensor sorted = empty_tensor({job.rows, n}, job.dtype), order = empty_tensor({job.rows, n}, DType::I64),
+               starts = empty_tensor({n + 1}, DType::I64);
+  int64_t* start = starts.data<int64_t>();
+  kernel::sort(Stream(), {job.dtype, job.x, sorted.data(), order.data<int64_t>(), job.rows, n, n});
+  for (int64_t r = 0; r < job.rows; ++r) {
+    const char* row = sorted.data<char>() + r * n * size;
+    const int64_t runs = kernel::find_runs(Stream(), job.dtype, row, n, start);
+    start[runs] = n;
+    int64_t best = 0;
+    for (int64_t i = 1; i < runs; ++i)
+      if (start[i + 1] - start[i] > start[best + 1] - start[best]) best = i;
+    const int64_t at = start[best + 1] - 1;
+    std::memcpy(static_cast<char*>(job.values) + r * size, row + at * size, size_t(size));
+    job.positions[r] = order.data<int64_t>()[r * n + at];
+  }
+}
+
+// One element of each row: the k-th smallest, the same unless there is NaN, which wins (median), or the most frequent.
+enum class Choice { Kth, Median, Mode };
+struct ChooseOp {
   static constexpr const char* kName = "kthvalue";
+  Choice choice;
   int dim;
   int64_t k;
-  bool keepdim, nan_first;
+  bool keepdim;
   Shape sizes;  // of x
 
   TensorPair forward(Ctx& ctx, const Tensor& x) const {
@@ -66,9 +91,11 @@ struct KthOp {
     Shape kept = rows.sizes(), out = x.sizes();
     if (x.dim()) kept.back() = 1, out[dim] = 1;
     Tensor values = empty_tensor(kept, x.dtype(), x.device()), at = empty_tensor(kept, DType::I64, x.device());
-    kernel::select_kth(stream_of(x.device()),
-                       {x.dtype(), rows.data(), values.data(), at.data<int64_t>(), rows.numel() / n, n, 1}, k,
-                       nan_first);
+    const SortJob job{x.dtype(), rows.data(), values.data(), at.data<int64_t>(), values.numel(), n, 1};
+    if (choice == Choice::Mode)
+      find_modes(job);
+    else
+      kernel::select_kth(stream_of(x.device()), job, k, choice == Choice::Median);
     at = from_rows(at, dim);
     values = from_rows(values, dim);
     ctx.save(at);
@@ -84,8 +111,8 @@ struct KthOp {
   }
 };
 
-TensorPair kth(const Tensor& x, int64_t k, int dim, bool keepdim, bool nan_first) {
-  return apply(KthOp{dim, k, keepdim, nan_first, x.sizes()}, x);
+TensorPair choose(Choice choice, const Tensor& x, int64_t k, int dim, bool keepdim) {
+  return apply(ChooseOp{choice, dim, k, keepdim, x.sizes()}, x);
 }
 
 int64_t extent(const Tensor& x, int dim) { return x.dim() ? x.size(dim) : 1; }
@@ -112,19 +139,26 @@ TensorPair kthvalue(const Tensor& input, int64_t k, int64_t dim, bool keepdim) {
   const int d = wrap_dim(dim, input.dim(), "kthvalue");
   LM_CHECK(1 <= k && k <= extent(input, d), ValueError, "kthvalue: k is ", k, ", dimension ", d, " has size ",
            extent(input, d), "; need 1 <= k <= size");
-  return kth(input, k - 1, d, keepdim, false);
+  return choose(Choice::Kth, input, k - 1, d, keepdim);
 }
 
 Tensor median(const Tensor& input) {
   LM_CHECK(input.numel() > 0, ValueError, "median: a tensor of shape ", input.sizes(),
            " has 0 elements; need at least 1");
-  return kth(reshape(input, Shape{-1}), (input.numel() - 1) / 2, 0, false, true)[0];
+  return choose(Choice::Median, reshape(input, Shape{-1}), (input.numel() - 1) / 2, 0, false)[0];
 }
 TensorPair median(const Tensor& input, int64_t dim, bool keepdim) {
   const int d = wrap_dim(dim, input.dim(), "median");
   LM_CHECK(extent(input, d) > 0, ValueError, "median: dimension ", d, " of a tensor of shape ", input.sizes(),
            " has 0 elements; need at least 1");
-  return kth(input, (extent(input, d) - 1) / 2, d, keepdim, true);
+  return choose(Choice::Median, input, (extent(input, d) - 1) / 2, d, keepdim);
+}
+
+TensorPair mode(const Tensor& input, int64_t dim, bool keepdim) {
+  const int d = wrap_dim(dim, input.dim(), "mode");
+  LM_CHECK(extent(input, d) > 0, ValueError, "mode: dimension ", d, " of a tensor of shape ", input.sizes(),
+           " has 0 elements; need at least 1");
+  return choose(Choice::Mode, input, 0, d, keepdim);
 }
 
 // Between the two sorted neighbours of q (n - 1).
@@ -209,53 +243,12 @@ Tensor nonzero(const Tensor& input) {
   return out;
 }
 
+TensorOrList nonzero(const Tensor& input, bool as_tuple) {
+  if (!as_tuple) return nonzero(input);
+  return unbind(nonzero(input.dim() ? input : reshape(input, Shape{1})), 1);
+}
+
 Tensor argwhere(const Tensor& input) { return nonzero(input); }
-
-namespace {
-struct Runs {
-  Tensor sorted, order, starts;  // starts: where each run of equal values begins
-};
-Runs runs_of(const Tensor& input, bool sort_first) {
-  const Tensor flat = as_rows(input, input.dim() ? input.dim() - 1 : 0);
-  const int64_t n = input.numel();
-  Runs runs;
-  if (sort_first) {
-    runs.sorted = empty_tensor({n}, input.dtype(), input.device());
-    runs.order = empty_tensor({n}, DType::I64, input.device());
-    kernel::sort(stream_of(input.device()),
-                 {input.dtype(), flat.data(), runs.sorted.data(), runs.order.data<int64_t>(), 1, n, n});
-  } else {
-    runs.sorted = flat;
-  }
-  Tensor starts = empty_tensor({n}, DType::I64, input.device());
-  const int64_t count =
-      kernel::find_runs(stream_of(input.device()), input.dtype(), runs.sorted.data(), n, starts.data<int64_t>());
-  runs.starts = starts.with_layout({count}, {1}, 0);
-  return runs;
-}
-
-TensorTriple unique_triple(const Tensor& input, bool sort_first) {
-  NoGrad guard;
-  const Runs runs = runs_of(input, sort_first);
-  const int64_t n = input.numel(), count = runs.starts.numel();
-  Tensor values = empty_tensor({count}, input.dtype(), input.device());
-  Tensor inverse = empty_tensor(input.sizes(), DType::I64, input.device());
-  Tensor counts = empty_tensor({count}, DType::I64, input.device());
-  const Tensor flat = reshape(runs.sorted, Shape{-1});
-  copy_into(values, take_places(flat, {0, 1, {count}}, contiguous(runs.starts)));
-  const int64_t* start = runs.starts.data<int64_t>();
-  for (int64_t r = 0; r < count; ++r) {
-    const int64_t end = r + 1 < count ? start[r + 1] : n;
-    counts.data<int64_t>()[r] = end - start[r];
-    for (int64_t i = start[r]; i < end; ++i)
-      inverse.data<int64_t>()[runs.order.defined() ? runs.order.data<int64_t>()[i] : i] = r;
-  }
-  return {values, inverse, counts};
-}
-}  // namespace
-
-TensorTriple unique_all(const Tensor& input) { return unique_triple(input, true); }
-TensorTriple unique_consecutive_all(const Tensor& input) { return unique_triple(input, false); }
 
 Tensor searchsorted(const Tensor& sorted_sequence, const Operand& input, bool out_int32, bool right,
                     const std::string& side, const OptTensor& sorter) {

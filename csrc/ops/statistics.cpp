@@ -161,6 +161,8 @@ Tensor norm(const Tensor& input, double p, const std::optional<Shape>& dim, bool
 }
 Tensor norm(const Tensor& input, const std::string& p, const std::optional<Shape>& dim, bool keepdim,
             std::optional<DType> dtype) {
+  LM_CHECK(p != "nuc", NotImplementedError,
+           "norm: p is 'nuc', the sum of singular values; there is no singular value decomposition here");
   LM_CHECK(p == "fro", ValueError, "norm: p is '", p, "'; need a number or 'fro'");
   return norm_over(input, 2, dim, keepdim, dtype, "norm");
 }

@@ -129,20 +129,43 @@ void wrong_type(const char* op, PyObject* name, const char* expected, PyObject* 
 
 // --- numbers ---
 
+// The kind of a NumPy scalar: 'b' bool, 'i' integer, 'f' float, 0 for everything else (complex numbers and dates, too).
+// NumPy is not imported for this: where it is not, nothing is one of its scalars.
+static char numpy_kind(PyObject* o) {
+  static PyObject* types[3] = {};  // numpy.bool_, numpy.integer, numpy.floating; never freed
+  if (!types[0]) {
+    PyObject* numpy = PyDict_GetItemString(PyImport_GetModuleDict(), "numpy");
+    if (!numpy || !PyObject_HasAttrString(numpy, "floating")) return 0;  // absent, or half imported
+    types[2] = PyObject_GetAttrString(numpy, "floating");
+    types[1] = PyObject_GetAttrString(numpy, "integer");
+    types[0] = PyObject_GetAttrString(numpy, "bool_");
+  }
+  for (int i = 0; i < 3; ++i)
+    if (PyObject_TypeCheck(o, reinterpret_cast<PyTypeObject*>(types[i]))) return "bif"[i];
+  return 0;
+}
+
+// Other objects with __index__ are integers, except those with elements: arrays and foreign tensors.
 bool is_integer(PyObject* o) {
   if (PyLong_Check(o)) return true;
   if (PyFloat_Check(o)) return false;
   if (is_tensor(o)) return unwrap(o).dim() == 0 && !unwrap(o).is_floating();
-  return PyIndex_Check(o);
+  if (!PyIndex_Check(o)) return false;
+  const PyMappingMethods* mapping = Py_TYPE(o)->tp_as_mapping;
+  return !mapping || !mapping->mp_subscript || numpy_kind(o) == 'i';
 }
 
-// NumPy scalars convert by nb_float; arrays and sequences are no numbers.
 bool is_number(PyObject* o) {
   if (PyFloat_Check(o) || PyLong_Check(o)) return true;
   if (is_tensor(o)) return unwrap(o).dim() == 0 && !unwrap(o).requires_grad();
-  PyTypeObject* type = Py_TYPE(o);
-  return type->tp_as_number && type->tp_as_number->nb_float &&
-         !(type->tp_as_sequence && type->tp_as_sequence->sq_item) && !PyUnicode_Check(o);
+  return numpy_kind(o);
+}
+
+bool converts_to_number(PyObject* o) {
+  if (is_number(o)) return true;
+  const PyTypeObject* type = Py_TYPE(o);
+  return !is_tensor(o) && type->tp_as_number && type->tp_as_number->nb_float &&
+         !(type->tp_as_sequence && type->tp_as_sequence->sq_item);
 }
 
 int64_t to_int64(PyObject* o, Where w) {
@@ -171,6 +194,7 @@ Scalar to_scalar(PyObject* o, Where w) {
   if (PyFloat_Check(o)) return Scalar(PyFloat_AS_DOUBLE(o));
   if (!is_number(o)) wrong_type(w.op, w.name, "a number", o);
   if (is_integer(o)) return Scalar(to_int64(o, w));
+  if (numpy_kind(o) == 'b') return Scalar(PyObject_IsTrue(o) == 1);
   return Scalar(to_double(o, w));
 }
 

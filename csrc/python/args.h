@@ -42,7 +42,8 @@ struct Where {
 };
 
 bool is_integer(PyObject* o);
-bool is_number(PyObject* o);
+bool is_number(PyObject* o);           // of Python, NumPy or a 0-d tensor: what an operand may be
+bool converts_to_number(PyObject* o);  // by __float__: what the data of tensor() may be
 int64_t to_int64(PyObject* o, Where w);
 double to_double(PyObject* o, Where w);
 Scalar to_scalar(PyObject* o, Where w);
@@ -144,6 +145,15 @@ struct From<Tensors> {
   static constexpr const char* kType = "Tensor | Sequence[Tensor]";
   static bool fits(PyObject* o) { return is_tensor_sequence(o); }
   static Tensors get(PyObject* o, Where w) { return to_tensors(o, w); }
+};
+template <>
+struct From<ShapePair> {
+  static constexpr const char* kType = "Sequence[int | Sequence[int]]";
+  static bool fits(PyObject* o) { return (PyTuple_Check(o) || PyList_Check(o)) && PySequence_Size(o) == 2; }
+  static ShapePair get(PyObject* o, Where w) {
+    if (!fits(o)) wrong_type(w.op, w.name, "two sequences of ints", o);
+    return {to_shape(PySequence_Fast_GET_ITEM(o, 0), w), to_shape(PySequence_Fast_GET_ITEM(o, 1), w)};
+  }
 };
 template <>
 struct From<std::vector<int64_t>> {

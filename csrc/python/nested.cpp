@@ -93,7 +93,7 @@ class NestedReader {
   void find_shape() {
     PyObject* o = data_;
     py::object keep;
-    while (is_nested(o) || (!is_array(o) && !is_number(o) && is_other_sequence(o))) {
+    while (is_nested(o) || (!is_array(o) && !converts_to_number(o) && is_other_sequence(o))) {
       Py_ssize_t n = PySequence_Size(o);
       if (n < 0) throw PythonError();
       LM_CHECK(sizes_.size() < kMaxDims, ValueError, op_, ": ", name_, " is nested deeper than ", kMaxDims, " levels");
@@ -140,7 +140,7 @@ class NestedReader {
   // Arrays may stand where the first item was a list: then their rows do.
   py::object items(PyObject* o, int depth) {
     py::object fast;
-    if (is_nested(o) || is_array(o) || (!is_number(o) && is_other_sequence(o)))
+    if (is_nested(o) || is_array(o) || (!converts_to_number(o) && is_other_sequence(o)))
       fast = py::reinterpret_steal<py::object>(PySequence_Fast(o, "need a sequence"));
     if (fast) return fast;
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) throw PythonError();
@@ -157,7 +157,7 @@ class NestedReader {
       bools_ = true;
     else if (is_block(o))
       return inspect_block(block(o));
-    else if (is_number(o))
+    else if (converts_to_number(o))
       (is_integer(o) ? ints_ : floats_) = true;
     else if (is_nested(o) || is_other_sequence(o))
       ragged(sizes_.size(), str("is a ", Py_TYPE(o)->tp_name), "is a number");
@@ -185,7 +185,7 @@ class NestedReader {
         copy_converted(out.with_layout(x.sizes(), row_major(x.sizes()), to - out.data<T>()), x);
         to += block_numel;
       } else {
-        check_unchanged(to < end && is_number(o));
+        check_unchanged(to < end && converts_to_number(o));
         *to++ = from_number<T>(o, where);
       }
     });
@@ -288,8 +288,9 @@ Tensor tensor_from_data(PyObject* data, std::optional<DType> dtype, const char* 
     copy_converted(out, x);
     return out;
   }
-  LM_CHECK(is_number(data) || (is_other_sequence(data) && !PyBytes_Check(data)), TypeError, op, ": ", name, " is a ",
-           Py_TYPE(data)->tp_name, "; need a number, nested lists of numbers, a tensor, an array or a buffer");
+  LM_CHECK(converts_to_number(data) || (is_other_sequence(data) && !PyBytes_Check(data)), TypeError, op, ": ", name,
+           " is a ", Py_TYPE(data)->tp_name,
+           "; need a number, nested lists of numbers, a tensor, an array or a buffer");
   return NestedReader(data, op, name).read(dtype);
 }
 

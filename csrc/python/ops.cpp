@@ -62,7 +62,10 @@ struct Call<R (*)(Args...), fn> {
   static constexpr int kVarargs = find_varargs<std::tuple<std::decay_t<Args>...>>;
   static constexpr bool kTakesSelf =
       std::is_base_of_v<Tensor, std::decay_t<std::tuple_element_t<0, std::tuple<Args..., void>>>>;
-  static constexpr const char* kResult = std::is_same_v<R, Tensor> ? "Tensor" : "tuple[Tensor, ...]";
+  static constexpr const char* kResult = std::is_same_v<R, Tensor>         ? "Tensor"
+                                         : std::is_same_v<R, bool>         ? "bool"
+                                         : std::is_same_v<R, TensorOrList> ? "Any"
+                                                                           : "tuple[Tensor, ...]";
 
   static std::vector<std::string> types() { return {type_text<std::decay_t<Args>>()...}; }
   static bool fits(PyObject* const* values) { return fits_all(values, Indices()); }
@@ -90,8 +93,14 @@ struct Call<R (*)(Args...), fn> {
     }();
     if constexpr (std::is_same_v<R, Tensor>)
       return wrap(result);
+    else if constexpr (std::is_same_v<R, bool>)
+      return PyBool_FromLong(result);
     else if constexpr (std::is_same_v<R, TensorList>)
       return wrap_list(result.data(), result.size());
+    else if constexpr (std::is_same_v<R, TensorOrList>)
+      return std::holds_alternative<Tensor>(result)
+                 ? wrap(std::get<Tensor>(result))
+                 : wrap_list(std::get<TensorList>(result).data(), std::get<TensorList>(result).size());
     else
       return wrap_named(result.data(), result.size(), row.name, row.signature);
   }

@@ -1,6 +1,8 @@
 // Attributes of the Python tensor, its hot methods (METH_FASTCALL), and dtype and device objects.
 #include <pybind11/stl.h>
 
+#include <cstring>
+
 #include "autograd/apply.h"
 #include "python/args.h"
 
@@ -203,7 +205,17 @@ PyObject* method_numel(PyObject* o, PyObject*) { return PyLong_FromLongLong(unwr
 PyObject* method_element_size(PyObject* o, PyObject*) { return PyLong_FromLongLong(unwrap(o).itemsize()); }
 PyObject* method_data_ptr(PyObject* o, PyObject*) { return PyLong_FromVoidPtr(unwrap(o).data()); }
 PyObject* method_storage_offset(PyObject* o, PyObject*) { return PyLong_FromLongLong(unwrap(o)->offset); }
-PyObject* method_is_contiguous(PyObject* o, PyObject*) { return PyBool_FromLong(unwrap(o).is_contiguous()); }
+PyObject* method_is_contiguous(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+  return guarded([&]() -> PyObject* {
+    const Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (n + named == 0) return PyBool_FromLong(unwrap(o).is_contiguous());
+    LM_CHECK(
+        n + named == 1 && (!named || !std::strcmp(PyUnicode_AsUTF8(PyTuple_GET_ITEM(kwnames, 0)), "memory_format")),
+        TypeError, "is_contiguous() takes at most one argument, memory_format");
+    static PyObject* name = PyUnicode_InternFromString("memory_format");
+    return PyBool_FromLong(is_contiguous(unwrap(o), From<std::string>::get(args[0], {"is_contiguous", name})));
+  });
+}
 PyObject* method_is_floating_point(PyObject* o, PyObject*) { return PyBool_FromLong(unwrap(o).is_floating()); }
 PyObject* method_item(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* {
@@ -238,6 +250,7 @@ PyObject* method_to(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* 
     const Tensor& x = unwrap(o);
     DType dtype = x.dtype();
     bool copy = false;
+    std::string format;
     auto take = [&](PyObject* value) {
       if (value == Py_None) return;
       if (is_tensor(value))
@@ -255,14 +268,19 @@ PyObject* method_to(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* 
         take(value);
       else if (key == "copy")
         copy = PyObject_IsTrue(value) == 1;
+      else if (key == "memory_format")
+        format = value == Py_None ? "" : From<std::string>::get(value, {"to", PyTuple_GET_ITEM(kwnames, k)});
       else
         LM_CHECK(key == "non_blocking", TypeError, "to() got an unexpected keyword argument '", key, "'");
     }
-    if (dtype == x.dtype() && !copy) return Py_NewRef(o);
+    if (format == "preserve_format") format.clear();
+    const bool reorder = !format.empty() && !is_contiguous(x, format);
+    if (dtype == x.dtype() && !copy && !reorder) return Py_NewRef(o);
     Tensor out;
     {
       ReleaseGil release(is_large(x));
-      out = dtype == x.dtype() ? clone(x) : cast(x, dtype);
+      out = dtype != x.dtype() ? cast(x, dtype) : reorder ? x : clone(x);
+      if (!format.empty()) out = contiguous(out, format);
     }
     return wrap(out);
   });
@@ -361,7 +379,8 @@ PyMethodDef tensor_methods[] = {
     {"element_size", method_element_size, METH_NOARGS, "Bytes of one element."},
     {"data_ptr", method_data_ptr, METH_NOARGS, "Address of the first element."},
     {"storage_offset", method_storage_offset, METH_NOARGS, "Offset of the first element in its storage, in elements."},
-    {"is_contiguous", method_is_contiguous, METH_NOARGS, "Whether the elements lie in row-major order without gaps."},
+    {"is_contiguous", FAST(method_is_contiguous), METH_FASTCALL | METH_KEYWORDS,
+     "is_contiguous(memory_format='contiguous_format'): whether the elements lie in that order without gaps."},
     {"is_floating_point", method_is_floating_point, METH_NOARGS, "Whether the dtype is a floating-point one."},
     {"item", method_item, METH_NOARGS, "The only element as a Python number."},
     {"detach", method_detach, METH_NOARGS, "The same elements outside the tape."},
@@ -369,7 +388,8 @@ PyMethodDef tensor_methods[] = {
     {"requires_grad_", FAST(method_requires_grad_), METH_FASTCALL | METH_KEYWORDS,
      "requires_grad_(requires_grad=True)"},
     {"to", FAST(method_to), METH_FASTCALL | METH_KEYWORDS,
-     "to(dtype), to(device), to(device, dtype), to(other), with copy=False: converted; itself when nothing changes."},
+     "to(dtype), to(device), to(device, dtype), to(other), with copy=False, memory_format=None: converted; itself when "
+     "nothing changes."},
     {"float", method_cast<DType::F32>, METH_NOARGS, "As float32."},
     {"double", method_cast<DType::F64>, METH_NOARGS, "As float64."},
     {"half", method_cast<DType::F16>, METH_NOARGS, "As float16."},
@@ -458,7 +478,23 @@ void bind_properties(py::module_& m) {
               py::cpp_function(make_subclass, py::arg("cls"), py::arg("data"), py::arg("requires_grad") = false));
   m.def("get_default_dtype", &default_dtype);
   m.def("set_default_dtype", &set_default_dtype, py::arg("dtype"));
-  m.def("promote_types", &promote, py::arg("type1"), py::arg("type2"));
+  m.def("promote_types", &promote, py::arg("type1"), py::arg("type2"),
+        "The smallest dtype that both can be converted to.");
+  // Down the ladder float > integer > bool nothing may be cast.
+  auto can_cast = [](DType from, DType to) {
+    return !(is_floating(from) && is_integral(to)) && (to != DType::Bool || from == DType::Bool);
+  };
+  m.def("can_cast", can_cast, py::arg("from_"), py::arg("to"),
+        "Whether PyTorch's rules allow converting one dtype to the other in place.");
+  auto result_dtype = [](const py::object& a, const py::object& b) {
+    TensorList tensors{operand(a.ptr()), operand(b.ptr())};
+    for (const Tensor& x : tensors)
+      LM_CHECK(x.defined(), TypeError, "result_type: need two Tensors or numbers, got ", Py_TYPE(a.ptr())->tp_name,
+               " and ", Py_TYPE(b.ptr())->tp_name);
+    return result_type(tensors);
+  };
+  m.def("result_type", result_dtype, py::arg("tensor1"), py::arg("tensor2"),
+        "The dtype that an operation on two tensors or numbers computes in.");
 }
 
 }  // namespace lamina::python

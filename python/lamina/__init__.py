@@ -23,7 +23,6 @@ __version__ = "0.1.0"
 # Imported on first use, so that `import lamina` takes milliseconds.
 _SUBMODULES = ("nn", "optim", "utils")
 _LAZY = {"save": "lamina.io", "load": "lamina.io", "set_printoptions": "lamina._repr", "printoptions": "lamina._repr"}
-_LAZY |= {"unique": "lamina._search", "unique_consecutive": "lamina._search"}
 
 strided = "strided"
 contiguous_format, preserve_format = "contiguous_format", "preserve_format"

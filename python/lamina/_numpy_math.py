@@ -273,12 +273,16 @@ def _bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
 
 @implements("unique")
-def _unique(ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False) -> Any:
+def _unique(
+    ar: Any,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
+) -> Any:
     if return_index:
         raise TypeError("np.unique: return_index=True is not supported for tensors")
-    values, inverse, counts = _core.unique_all(tensor(ar))
-    out = (values, *([inverse] if return_inverse else []), *([counts] if return_counts else []))
-    return out if len(out) > 1 else values
+    return _core.unique(tensor(ar), True, return_inverse, return_counts, axis)
 
 
 @implements("isclose")
@@ -329,7 +333,7 @@ def _inner(a: Any, b: Any) -> Tensor:
 def _tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     if isinstance(axes, int):
         return _core.tensordot(tensor(a), tensor(b), axes)
-    return _core.tensordot(tensor(a), tensor(b), ints(axes[0]), ints(axes[1]))
+    return _core.tensordot(tensor(a), tensor(b), (ints(axes[0]), ints(axes[1])))
 
 
 @implements("einsum")

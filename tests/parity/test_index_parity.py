@@ -215,3 +215,70 @@ def test_slices_by_index():
 def test_errors(call, error, text):
     with pytest.raises(error, match=text):
         call(lamina.tensor(X))
+
+
+@pytest.mark.parametrize("dim", [None, 0, 1, -1])
+@pytest.mark.parametrize("name", ["unique", "unique_consecutive"])
+def test_unique(name, dim):
+    x = RNG.integers(0, 2, (5, 3, 2))
+    mine = getattr(lamina, name)(ours(x), return_inverse=True, return_counts=True, dim=dim)
+    other = getattr(torch, name)(theirs(x), return_inverse=True, return_counts=True, dim=dim)
+    for a, b in zip(mine, other, strict=True):
+        close(a, b)
+
+
+@pytest.mark.parametrize("shape", [(4, 9), (9, 4), (12,), (), (3, 4, 5)])
+def test_mode(shape):
+    x = RNG.integers(0, 3, shape)
+    for dim in range(-1, len(shape)):
+        for keepdim in (False, True):
+            for a, b in zip(ours(x).mode(dim, keepdim), theirs(x).mode(dim, keepdim), strict=True):
+                close(a, b)
+
+
+def test_isin_and_unravel_index():
+    x, tests = RNG.integers(0, 9, (4, 5)), RNG.integers(0, 9, 3)
+    for invert in (False, True):
+        close(lamina.isin(ours(x), ours(tests), invert=invert), torch.isin(theirs(x), theirs(tests), invert=invert))
+        close(lamina.isin(ours(x), 3, invert=invert), torch.isin(theirs(x), 3, invert=invert))
+    for a, b in zip(lamina.unravel_index(ours(x), (3, 4)), torch.unravel_index(theirs(x), (3, 4)), strict=True):
+        close(a, b)
+
+
+@pytest.mark.parametrize("reduce", ["add", "multiply"])
+def test_scatter_with_reduce(reduce):
+    x, src, index = RNG.standard_normal((3, 5)), RNG.standard_normal((3, 4)), RNG.integers(0, 5, (3, 4))
+    for value in (src, 1.5):
+        a, b = (ours(src), theirs(src)) if value is src else (value, value)
+        mine = ours(x).scatter(1, ours(index), a, reduce=reduce)
+        close(mine, theirs(x).scatter(1, theirs(index), b, reduce=reduce))
+        close(ours(x).scatter_(1, ours(index), a, reduce=reduce), mine)
+
+
+def test_dtype_rules():
+    names = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
+    for a in names:
+        for b in names:
+            (la, ta), (lb, tb) = ((getattr(lamina, n), getattr(torch, n)) for n in (a, b))
+            assert lamina.can_cast(la, lb) == torch.can_cast(ta, tb), (a, b)
+            assert str(lamina.promote_types(la, lb))[7:] == str(torch.promote_types(ta, tb))[6:]
+            for number in (1, 1.5, True):
+                mine = lamina.result_type(lamina.zeros(2, dtype=la), number)
+                assert str(mine)[7:] == str(torch.result_type(torch.zeros(2, dtype=ta), number))[6:]
+            mine = lamina.result_type(lamina.zeros(2, dtype=la), lamina.zeros((), dtype=lb))
+            other = torch.result_type(torch.zeros(2, dtype=ta), torch.zeros((), dtype=tb))
+            assert str(mine)[7:] == str(other)[6:], (a, b)
+
+
+def test_tensordot_with_pairs():
+    x, y = RNG.standard_normal((2, 3, 4)), RNG.standard_normal((4, 5, 2))
+    for dims in (([0, 2], [2, 0]), ((-1,), (0,)), [[0], [2]]):
+        close(lamina.tensordot(ours(x), ours(y), dims=dims), torch.tensordot(theirs(x), theirs(y), dims=dims))
+
+
+def test_foreign_tensors_are_no_numbers():
+    for value in (torch.tensor(1.0), torch.tensor([1.0])):
+        with pytest.raises(TypeError):
+            lamina.ones(2).clamp(min=value)
+        with pytest.raises(TypeError):
+            lamina.add(lamina.ones(2), value)

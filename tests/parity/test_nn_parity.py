@@ -411,3 +411,21 @@ def test_plateau(options):
     for metric in [5, 4, 4, 4, 4, 3, 3.5, 3, 3, 3, 3, 6, 7, 7, 7, 7, 7]:
         theirs.step(metric), ours.step(metric)
         np.testing.assert_allclose(settings(u), settings(t), rtol=1e-9)
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, float("inf")])
+def test_embedding_options(p):
+    table = np.random.default_rng(3).standard_normal((6, 4)).astype(np.float32) * 2
+    index = np.array([[0, 5, 2], [0, 0, 3]])
+    results = []
+    for library in (lamina, torch):
+        layer = library.nn.Embedding.from_pretrained(
+            library.tensor(table), freeze=False, padding_idx=5, max_norm=1.5, norm_type=p, scale_grad_by_freq=True
+        )
+        y = layer(library.tensor(index))
+        y.square().sum().backward()
+        results.append([t.detach().numpy() for t in (y, layer.weight, layer.weight.grad)])
+        results[-1].append(repr(layer))
+    for a, b in zip(results[0][:3], results[1][:3], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert results[0][3] == results[1][3]

@@ -103,11 +103,40 @@ def kthvalue(x, k, dim, keepdim):
     return np.take(values, pick, axis=dim), np.take(at, pick, axis=dim)
 
 
-def unique_consecutive(x):
-    flat = x.ravel()
-    starts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
-    counts = np.diff(np.append(starts, flat.size))
-    return flat[starts], np.repeat(np.arange(starts.size), counts).reshape(x.shape), counts
+def chosen(values, inverse, counts, return_inverse, return_counts):
+    """`values` alone, or a tuple of what is asked for."""
+    if not return_inverse and not return_counts:
+        return values
+    return (values, *([inverse] if return_inverse else []), *([counts] if return_counts else []))
+
+
+def unique(x, return_inverse, return_counts, dim):
+    values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True, axis=dim)
+    return chosen(values, inverse.reshape(x.shape if dim is None else -1), counts, return_inverse, return_counts)
+
+
+def unique_consecutive(x, return_inverse, return_counts, dim):
+    items = x.ravel() if dim is None else np.moveaxis(x, dim, 0)
+    differs = (items[1:] != items[:-1]).reshape(len(items) - 1, -1).any(1)
+    starts = np.flatnonzero(np.concatenate([[True], differs]))
+    counts = np.diff(np.append(starts, len(items)))
+    inverse = np.repeat(np.arange(starts.size), counts)
+    if dim is None:
+        return chosen(items[starts], inverse.reshape(x.shape), counts, return_inverse, return_counts)
+    return chosen(np.moveaxis(items[starts], 0, dim), inverse, counts, return_inverse, return_counts)
+
+
+def mode(x, dim, keepdim):
+    """The most frequent value of each row, the smallest of several, and its last position."""
+    if x.ndim == 0:
+        return x, np.asarray(0)
+    rows = np.moveaxis(x, dim, -1)
+    values, at = np.empty(rows.shape[:-1], x.dtype), np.empty(rows.shape[:-1], np.int64)
+    for k in np.ndindex(*rows.shape[:-1]):
+        different, counts = np.unique(rows[k], return_counts=True)
+        values[k] = different[counts.argmax()]
+        at[k] = np.flatnonzero(rows[k] == values[k])[-1]
+    return (np.expand_dims(values, dim), np.expand_dims(at, dim)) if keepdim else (values, at)
 
 
 def searchsorted(rows, values, right, side):

@@ -174,6 +174,8 @@ def flatten(result: Any) -> list:
     """Results as a flat list of tensors (or arrays)."""
     if isinstance(result, (list, tuple)):
         return [leaf for item in result for leaf in flatten(item)]
+    if isinstance(result, bool):
+        return [lamina.tensor(result)]
     return [result]
 
 

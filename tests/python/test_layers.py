@@ -349,7 +349,37 @@ def test_softmax_needs_a_dim():
             layer(lamina.zeros(2))
 
 
-def test_unsupported_embedding_options_say_so():
-    for options in ({"max_norm": 1.0}, {"sparse": True}, {"scale_grad_by_freq": True}):
-        with pytest.raises(NotImplementedError, match="is not supported"):
-            nn.Embedding(3, 2, **options)
+def test_sparse_embedding_says_so():
+    with pytest.raises(NotImplementedError, match="sparse is True"):
+        nn.Embedding(3, 2, sparse=True)
+    with pytest.raises(NotImplementedError, match="sparse is True"):
+        F.embedding(lamina.tensor([0]), lamina.zeros(3, 2), sparse=True)
+
+
+def test_embedding_max_norm_changes_the_rows_read():
+    for p in (1.0, 2.0, float("inf")):
+        table = np.array([[3.0, 4.0], [0.3, 0.4], [6.0, 8.0], [1.0, 0.0]], np.float32)
+        layer = nn.Embedding(4, 2, max_norm=1.5, norm_type=p, _weight=lamina.tensor(table))
+        version = layer.weight._version
+        read = layer(lamina.tensor([[0, 1], [0, 3]]))
+        norms = np.linalg.norm(table, p, axis=1, keepdims=True)
+        want = np.where(norms > 1.5, table * 1.5 / norms, table)
+        close(read, want[[[0, 1], [0, 3]]], 1e-6)
+        close(layer.weight, np.concatenate([want[:2], table[2:3], want[3:]]), 1e-6)  # row 2 was not read
+        assert layer.weight._version == version + 1
+        layer(lamina.tensor([1]))
+        assert layer.weight._version == version + 1  # nothing to scale
+        read.sum().backward()
+        assert layer.weight.grad.tolist() == [[2, 2], [1, 1], [0, 0], [1, 1]]
+    assert repr(layer) == "Embedding(4, 2, max_norm=1.5, norm_type=inf)"
+
+
+def test_embedding_gradient_by_frequency():
+    layer = nn.Embedding(4, 2, padding_idx=3, scale_grad_by_freq=True)
+    seed = lamina.randn(5, 2, requires_grad=True)
+    y = layer(lamina.tensor([0, 1, 0, 0, 3]))
+    (grad,) = lamina.autograd.grad(y, layer.weight, seed, create_graph=True)
+    s = array(seed)
+    close(grad, np.stack([s[[0, 2, 3]].mean(0), s[1], 0 * s[0], 0 * s[0]]), 1e-6)
+    (back,) = lamina.autograd.grad(grad.sum(), seed)
+    close(back, np.array([[1 / 3], [1], [1 / 3], [1 / 3], [0]]) + np.zeros((5, 2)), 1e-6)

@@ -1,11 +1,11 @@
-"""unique, unique_consecutive and nonzero: every choice of results against NumPy."""
+"""Sets and searches, where the table's samples do not reach: choices of results, methods, errors."""
 
 from __future__ import annotations
 
 import lamina
 import numpy as np
 import pytest
-from lamina._search import nonzero, unique, unique_consecutive
+from lamina import nonzero, unique, unique_consecutive
 
 RNG = np.random.default_rng(0)
 
@@ -40,3 +40,50 @@ def test_nonzero():
     assert nonzero(x).tolist() == [[0, 1], [1, 0]]
     rows, columns = nonzero(x, as_tuple=True)
     assert x[rows, columns].tolist() == [1.5, 2.0]
+
+
+def test_methods():
+    x = lamina.tensor([[3, 1], [3, 1], [0, 2]])
+    assert x.unique().tolist() == [0, 1, 2, 3]
+    assert x.unique(dim=0).tolist() == [[0, 2], [3, 1]]
+    assert x.unique_consecutive(dim=0).tolist() == [[3, 1], [0, 2]]
+    assert [c.tolist() for c in x.nonzero(as_tuple=True)] == [[0, 0, 1, 1, 2], [0, 1, 0, 1, 1]]
+    assert x.nonzero(as_tuple=False).shape == x.nonzero().shape == (5, 2)
+    assert x.mode(0).values.tolist() == [3, 1] and x.mode(0).indices.tolist() == [1, 1]
+    assert x.equal(x.clone()) is True and x.equal(x[:2]) is False and lamina.equal(x, x.double()) is True
+    y = x.double()
+    assert y.allclose(y + 1e-9) is True and lamina.allclose(y, y + 1) is False
+    assert lamina.allclose(y * float("nan"), y * float("nan"), equal_nan=True) is True
+
+
+def test_slices_with_nan_are_all_kept():
+    x = lamina.tensor([[1.0, float("nan")], [1.0, float("nan")], [1.0, 0.0], [1.0, 0.0]])
+    values, inverse, counts = x.unique(return_inverse=True, return_counts=True, dim=0)
+    assert values[0].tolist() == [1.0, 0.0] and counts.tolist() == [2, 1, 1]
+    assert inverse.tolist() == [1, 2, 0, 0]
+    assert x.bfloat16().unique(dim=0).shape == (3, 2)
+
+
+def test_nan_is_in_no_set():
+    x = lamina.tensor([float("nan"), 1.0])
+    assert lamina.isin(x, x).tolist() == [False, True]
+    assert lamina.isin(x, 1).tolist() == [False, True] and lamina.isin(1.0, x).item() is True
+    assert lamina.isin(lamina.tensor([1, 2]), lamina.tensor([1.5, 2.0])).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "message"),
+    [
+        (lambda: lamina.tensor(1).unique(dim=0), ValueError, "unique: a 0-d tensor has no slices along dim 0"),
+        (lambda: lamina.zeros(2).unique(dim=1), IndexError, "unique"),
+        (lambda: lamina.isin(1, 2), TypeError, "got two numbers"),
+        (lambda: lamina.zeros(0).mode(), ValueError, "0 elements"),
+        (lambda: lamina.unravel_index(lamina.tensor([6]), (2, 3)), IndexError, "index 6"),
+        (lambda: lamina.zeros(3).scatter(0, lamina.tensor([0]), 1.0, reduce="mean"), ValueError, "reduce is 'mean'"),
+        (lambda: lamina.ones(2, 2).norm("nuc"), NotImplementedError, "singular value"),
+        (lambda: lamina.tensordot(lamina.ones(2, 3), lamina.ones(3, 2), dims=([1], [0], [0])), TypeError, "dims"),
+    ],
+)
+def test_errors(act, error, message):
+    with pytest.raises(error, match=message):
+        act()
