@@ -4,7 +4,8 @@
 function(lamina_add_emulated_kernels library)
   file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/*.cu)
   list(FILTER kernels EXCLUDE REGEX "_cub\\.cu$")
-  file(GLOB emulator CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/emulate/*.cpp)
+  file(GLOB emulator CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/emulate/*.cpp
+       ${PROJECT_SOURCE_DIR}/csrc/cuda/caching.cpp)
   add_library(${library} STATIC ${kernels} ${emulator})
   set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX)
   target_compile_definitions(${library} PUBLIC LM_EMULATE)
