@@ -1,6 +1,6 @@
 """Throughput of operators on data that does not fit a register: matmul, elementwise, softmax, layer norm.
 
-``--table`` adds one row for every operator of the table, at the size of its first sample.
+``--table`` times every row of the operator table instead, on its first sample: a few elements, so what a call costs.
 """
 
 from __future__ import annotations
@@ -65,18 +65,52 @@ def layer_norm(lib, x):
     return norm(x)
 
 
-def first_samples(table):
-    """One row per operator of the table."""
-    sys.path.insert(0, __file__.rsplit("/", 2)[0] + "/tests/python")
-    from table import ROWS, cases, to_tensor
+def to_torch(value):
+    """Arrays as tensors, floats in single precision; dtypes by name."""
+    if isinstance(value, lamina.dtype):
+        return getattr(torch, value.name)
+    if isinstance(value, (list, tuple)):
+        return type(value)(to_torch(v) for v in value)
+    if not isinstance(value, np.ndarray):
+        return value
+    x = torch.from_numpy(value)
+    return x.float() if x.is_floating_point() else x
 
+
+def torch_call(row, case, shapes):
+    """The same call of PyTorch, or None: it has no such function, or one that takes or gives something else."""
+    homes = [torch, torch.nn.functional, torch.special, torch.linalg] if row["function"] else [torch.Tensor]
+    call_args = [to_torch(a) for a in case.args]
+    call_kwargs = {k: to_torch(v) for k, v in case.kwargs.items()}
+    for home in homes:
+        try:
+            call = partial(getattr(home, row["name"]), *call_args, **call_kwargs)
+            if [tuple(x.shape) for x in flatten(call())] == shapes:
+                return call
+        except (AttributeError, TypeError, RuntimeError, IndexError):
+            continue
+    return None
+
+
+def first_samples(table):
+    """One row per row of the table."""
     for row in ROWS:
         case = cases(row)[0]
+        function = getattr(lamina if row["function"] else lamina.Tensor, row["name"])
         tensors = [to_tensor(a, lamina.float32) for a in case.args]
         kwargs = {k: to_tensor(v, lamina.float32) for k, v in case.kwargs.items()}
-        table.row(repr(case)[:42], partial(case.function, *tensors, **kwargs), None)
+        ours = partial(function, *tensors, **kwargs)
+        shapes = [tuple(x.shape) for x in flatten(ours())]
+        table.row(row_id(row), ours, torch_call(row, case, shapes) if torch else None)
 
 
+if whole_table:
+    sys.path.insert(0, __file__.rsplit("/", 2)[0] + "/tests/python")
+    import numpy as np
+    from table import ROWS, cases, flatten, row_id, to_tensor
+
+    first_samples(Table(args, "operator table"))
+    sys.exit()
 table = Table(args, "operators")
 for n in (256, 1024, 2048):
     table.row(f"matmul {n}", *pair(matmul(n)), goal=1)
@@ -84,5 +118,3 @@ for name in ("gelu", "exp", "tanh", "sigmoid"):
     table.row(f"{name}, 4M floats", *pair(elementwise(name)), goal=1)
 table.row("softmax 4096x1024, fwd+bwd", *pair(with_backward(lambda lib, x: lib.softmax(x, -1), 4096, 1024)), goal=1)
 table.row("layer norm 4096x1024, fwd+bwd", *pair(with_backward(layer_norm, 4096, 1024)), goal=1)
-if whole_table:
-    first_samples(table)
