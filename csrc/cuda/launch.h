@@ -100,7 +100,7 @@ class Workspace {
 // The switch over element types with the types of the device: f(float()), f(bf16()), ... as a template lambda
 // `[&]<class T>() {...}`.
 template <class F>
-void dispatch_all(DType dtype, F&& f) {
+void dispatch_types(DType dtype, F&& f) {
   lamina::dispatch_all(dtype, [&]<class T>() {
     if constexpr (std::is_same_v<T, lamina::f16>)
       f.template operator()<f16>();

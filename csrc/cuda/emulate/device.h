@@ -15,6 +15,7 @@
 #define __shared__ _Pragma("GCC error \"declare shared memory with LM_SHARED or LM_SHARED_DYNAMIC\"")
 #define __grid_constant__
 #define __align__(n) alignas(n)
+#define __builtin_assume(condition)
 
 #define threadIdx (::lamina::emulate::block.current->index)
 #define blockIdx (::lamina::emulate::block.index)

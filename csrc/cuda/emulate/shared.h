@@ -150,10 +150,9 @@ class SharedRows {
 template <class Array>
 auto declare_shared(SharedSite& site) {
   using T = std::remove_all_extents_t<Array>;
+  static_assert(std::rank_v<Array> > 0, "a single shared variable is an array [1]");
   T* data = static_cast<T*>(shared_array(site, sizeof(Array)));
-  if constexpr (std::rank_v<Array> == 0)
-    return SharedRef<T>(data, data, data + 1);
-  else if constexpr (std::rank_v<Array> == 1)
+  if constexpr (std::rank_v<Array> == 1)
     return Shared<T>(data, data, data + sizeof(Array) / sizeof(T));
   else
     return SharedRows<Array>(data);
