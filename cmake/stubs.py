@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import keyword
 import pathlib
+import re
 import sys
 
 HEADER = '''"""Lamina's native engine: tensors, operators, autograd. Derived from csrc/ops.def; do not edit."""
@@ -15,7 +17,10 @@ HEADER = '''"""Lamina's native engine: tensors, operators, autograd. Derived fro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
+
+# Tensors have methods, and the module dtypes, of these names.
+from builtins import bool as _bool, float as _float, int as _int, str as _str
 
 Number = int | float | bool
 
@@ -37,6 +42,9 @@ class device:
     def type(self) -> str: ...
     @property
     def index(self) -> int | None: ...
+
+_DType: TypeAlias = "dtype"
+_Device: TypeAlias = "device"
 
 class Node:
     def name(self) -> str: ...
@@ -116,9 +124,10 @@ def parameters(row: dict, method: bool) -> str:
     texts, types = [], iter(row["types"])
     for i, part in enumerate(p.strip() for p in row["signature"].split("->")[0].split(",") if p.strip()):
         if part == "*":
-            texts.append("*")
+            texts += [] if any(t.startswith("*") for t in texts) else ["*"]  # f(*size, *, dtype) is f(*size, dtype)
             continue
         name, _, default = part.partition("=")
+        name += "_" * keyword.iskeyword(name)  # uniform_(from, to): by position only, for a type checker
         kind = next(types)
         if method and i == 0:
             texts.append("self")
@@ -129,7 +138,7 @@ def parameters(row: dict, method: bool) -> str:
         ):
             texts.append(f"*{name}: Any")
         else:
-            texts.append(f"{name}: {kind}" + (f" = {default}" if default else ""))
+            texts.append(f"{name}: {kind}" + (f" = {'...' if 'inf' in default else default}" if default else ""))
     if row["creates"]:
         texts += ([] if any(t.startswith("*") for t in texts) else ["*"]) + ["requires_grad: bool = False"]
     return ", ".join(texts)
@@ -146,6 +155,13 @@ def functions(rows: list[dict], method: bool, suffix: str = "") -> list[str]:
                 lines.append("@overload")
             lines.append(f"def {name}{suffix}({parameters(row, method)}) -> {row['result']}: ...")
     return lines
+
+
+def unshadowed(text: str) -> str:
+    """Types by names that no method and no dtype has: `def int(self) -> int` would refer to itself."""
+    other = {"int": "_int", "float": "_float", "bool": "_bool", "str": "_str", "dtype": "_DType", "device": "_Device"}
+    types = re.compile(rf"(?<![\w.])({'|'.join(other)})(?= \||[,\])]| =|: \.\.\.|$)", re.MULTILINE)
+    return types.sub(lambda match: other[match[1]], text)
 
 
 def main(module_path: str, output: str) -> None:
@@ -172,8 +188,9 @@ def main(module_path: str, output: str) -> None:
         "def __int__(self) -> int: ...",
         "def __index__(self) -> int: ...",
         "def __hash__(self) -> int: ...",
+        "def __buffer__(self, flags: int, /) -> memoryview: ...",
     ]
-    known = HEADER + "\n".join(methods)
+    known = HEADER[HEADER.index("class Tensor") :] + "\n".join(methods)
     for name in sorted(vars(core.Tensor)):
         if not name.startswith("__") and f" {name}(" not in known and f"    {name}:" not in known and name[0] != "_":
             methods.append(f"def {name}(self, *args: Any, **kwargs: Any) -> {PYTHON_TYPES.get(name, 'Tensor')}: ...")
@@ -194,7 +211,7 @@ def main(module_path: str, output: str) -> None:
             and f"def {name}(" not in known
         ):
             lines.append(f"def {name}(*args: Any, **kwargs: Any) -> Any: ...")
-    pathlib.Path(output).write_text("\n".join(lines) + "\n")
+    pathlib.Path(output).write_text(unshadowed("\n".join(lines) + "\n"))
 
 
 if __name__ == "__main__":

@@ -82,7 +82,10 @@ inline int count_inputs(const OptTensor&) { return 1; }
 inline int count_inputs(const TensorList& xs) { return int(xs.size()); }
 
 void check_not_inference(const Tensor& x, const char* op);
-void check_tape_input(const Tensor& x, const char* op);  // stale views and inference tensors may not be recorded
+void check_tape_input(const Tensor& x, const char* op);  // inference tensors may not be recorded
+// The place in the tape of a view whose base was changed in place since: it is read from the base anew
+// (ops/inplace.cpp).
+void refresh_view(const Tensor& x);
 struct EdgeWriter {
   Ctx& ctx;
   Node& node;

@@ -9,6 +9,7 @@ namespace lamina {
 Edge gradient_edge(const Tensor& x) {
   Edge edge;
   if (!x.defined()) return edge;
+  if (x->base) refresh_view(x);
   if (x->grad_fn) {
     edge.node = Ref<Node>(static_cast<Node*>(x->grad_fn.get()));
     edge.index = x->output_index;
@@ -19,6 +20,7 @@ Edge gradient_edge(const Tensor& x) {
 }
 
 TensorHooks& hooks_of(const Tensor& x) {
+  if (x->base) refresh_view(x);
   if (!x->hooks) {
     Ref<TensorHooks> hooks(new TensorHooks);
     x->hooks = Ref<Opaque>(hooks.get());
@@ -106,13 +108,7 @@ void EdgeWriter::add(const Tensor& x) {
   ++i;
 }
 
-void check_tape_input(const Tensor& x, const char* op) {
-  check_not_inference(x, op);
-  LM_CHECK(!x->base || !x->grad_fn || x->view_version == x.version(), RuntimeError, op,
-           ": the input is a view of shape ", x.sizes(),
-           " whose base was changed in place after the view was made (version ", x.version(), ", view made at ",
-           x->view_version, "); make the view again");
-}
+void check_tape_input(const Tensor& x, const char* op) { check_not_inference(x, op); }
 
 void attach(const Tensor& out, Node* node, int index, const char* op) {
   if (!out.defined() || !out.is_floating()) return;

@@ -53,6 +53,7 @@ Tensor Tensor::with_layout(const Shape& sizes, const Shape& strides, int64_t off
   out->inference = impl_->inference;
   out->view_version = version();
   out->base = impl_->base ? impl_->base : impl_;
+  out->of_taped = out->base->grad_fn || out->base->requires_grad;
   return out;
 }
 

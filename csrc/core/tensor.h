@@ -26,10 +26,11 @@ struct TensorImpl final : RefCounted {
   bool inference = false;  // made in inference_mode: may never enter the tape
   // --- autograd ---
   bool requires_grad = false;  // a leaf that collects .grad
-  uint16_t output_index = 0;   // which output of grad_fn
-  uint32_t view_version = 0;   // storage version when grad_fn was recorded (views only)
-  Ref<Opaque> grad_fn;         // Node
-  Ref<Opaque> hooks;           // TensorHooks
+  bool of_taped = false;      // of a view: its base was in the tape, so that without a grad_fn it is out of it for good
+  uint16_t output_index = 0;  // which output of grad_fn
+  uint32_t view_version = 0;  // storage version when grad_fn was recorded (views only)
+  Ref<Opaque> grad_fn;        // Node
+  Ref<Opaque> hooks;          // TensorHooks
   Ref<TensorImpl> grad;
   Ref<TensorImpl> base;    // of a view: the tensor whose storage it reads (never itself a view)
   void* python = nullptr;  // the live Python object, not owned
@@ -73,8 +74,13 @@ class Tensor {
   }
 
   // In the tape: a leaf that wants a gradient, or computed from one.
-  bool requires_grad() const { return impl_->requires_grad || impl_->grad_fn; }
-  bool is_leaf() const { return !impl_->grad_fn; }
+  bool requires_grad() const { return impl_->requires_grad || impl_->grad_fn || follows_base(); }
+  bool is_leaf() const { return !impl_->grad_fn && !follows_base(); }
+  // A view whose base was changed in place and so came into the tape since; see refresh_view (ops/inplace.cpp).
+  bool follows_base() const {
+    return impl_->base && impl_->base->grad_fn && !impl_->of_taped && !impl_->grad_fn && !impl_->requires_grad &&
+           is_floating();
+  }
   uint32_t version() const { return impl_->storage->version; }
   void bump_version() const { ++impl_->storage->version; }
 

@@ -175,6 +175,7 @@ struct NodeObject {
 PyObject* get_grad_fn(PyObject* o, void*) {
   return guarded([&]() -> PyObject* {
     const Tensor& x = unwrap(o);
+    if (x->base) refresh_view(x);
     if (!x->grad_fn) return Py_NewRef(Py_None);
     return py::cast(NodeObject{Ref<Node>(static_cast<Node*>(x->grad_fn.get()))}).release().ptr();
   });
@@ -308,7 +309,7 @@ PyObject* method_retain_grad(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* {
     const Tensor& x = unwrap(o);
     LM_CHECK(x.requires_grad(), RuntimeError, "retain_grad: this tensor does not require grad");
-    if (x->grad_fn) hooks_of(x).retains_grad = true;
+    if (!x.is_leaf()) hooks_of(x).retains_grad = true;
     return Py_NewRef(Py_None);
   });
 }

@@ -11,6 +11,7 @@ Example::
 
 from __future__ import annotations
 
+import builtins
 from importlib import import_module
 from math import e, inf, nan, pi
 
@@ -30,17 +31,17 @@ channels_last, channels_last_3d = "channels_last", "channels_last_3d"
 newaxis = None
 
 
-def is_tensor(obj: object) -> bool:
+def is_tensor(obj: object) -> builtins.bool:
     """Whether ``obj`` is a lamina tensor."""
     return isinstance(obj, _core.Tensor)
 
 
-def is_floating_point(input: _core.Tensor) -> bool:
+def is_floating_point(input: _core.Tensor) -> builtins.bool:
     """Whether the dtype of ``input`` is a floating-point one."""
     return input.is_floating_point()
 
 
-def numel(input: _core.Tensor) -> int:
+def numel(input: _core.Tensor) -> builtins.int:
     """Number of elements."""
     return input.numel()
 

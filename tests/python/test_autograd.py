@@ -95,14 +95,6 @@ def test_writing_through_a_view_reaches_the_base():
     assert w.grad.tolist() == [60.0, 300.0]
 
 
-def test_stale_view_is_refused():
-    x = leaf([1.0, 2.0]) * 1.0
-    view = x[:1]
-    x.mul_(2.0)
-    with pytest.raises(RuntimeError, match="view of shape"):
-        view * 2
-
-
 def test_hooks_and_retained_gradients():
     x = leaf(2.0)
     y = x * 3

@@ -20,24 +20,7 @@ Loop binary_float_loop(BinaryId id, DType dtype) {
 
 template <class Functor>
 Loop int_loop(DType dtype) {
-  if constexpr (Functor::kDomain != math::Domain::kFloat) {
-    switch (dtype) {
-      case DType::Bool:
-      case DType::U8:
-        return &binary_loop<Functor, uint8_t>;
-      case DType::I8:
-        return &binary_loop<Functor, int8_t>;
-      case DType::I16:
-        return &binary_loop<Functor, int16_t>;
-      case DType::I32:
-        return &binary_loop<Functor, int32_t>;
-      case DType::I64:
-        return &binary_loop<Functor, int64_t>;
-      default:
-        return nullptr;
-    }
-  }
-  return nullptr;
+  return loop_on_integers<Functor>(dtype, []<class T>() -> Loop { return &binary_loop<Functor, T>; });
 }
 
 Loop binary_int_loop(BinaryId id, DType dtype) {

@@ -87,4 +87,27 @@ void binary_loop(int64_t n, const void* const* in, void* out, const void* functo
       static_cast<const T*>(in[1]));
 }
 
+// loop<T>() for the integer type T of dtype, bool as uint8_t; null for a formula that is not defined on integers.
+template <class Functor, class GetLoop>
+LM_FN auto loop_on_integers(DType dtype, GetLoop loop) -> decltype(loop.template operator()<uint8_t>()) {
+  if constexpr (Functor::kDomain != math::Domain::kFloat) {
+    switch (dtype) {
+      case DType::Bool:
+      case DType::U8:
+        return loop.template operator()<uint8_t>();
+      case DType::I8:
+        return loop.template operator()<int8_t>();
+      case DType::I16:
+        return loop.template operator()<int16_t>();
+      case DType::I32:
+        return loop.template operator()<int32_t>();
+      case DType::I64:
+        return loop.template operator()<int64_t>();
+      default:
+        break;
+    }
+  }
+  return nullptr;
+}
+
 }  // namespace lamina::cpu::LM_ISA

@@ -23,24 +23,7 @@ Loop unary_float_loop(UnaryId id, DType dtype) {
 
 template <class Functor>
 Loop int_loop(DType dtype) {
-  if constexpr (Functor::kDomain != math::Domain::kFloat) {
-    switch (dtype) {
-      case DType::Bool:
-      case DType::U8:
-        return &unary_loop<Functor, uint8_t>;
-      case DType::I8:
-        return &unary_loop<Functor, int8_t>;
-      case DType::I16:
-        return &unary_loop<Functor, int16_t>;
-      case DType::I32:
-        return &unary_loop<Functor, int32_t>;
-      case DType::I64:
-        return &unary_loop<Functor, int64_t>;
-      default:
-        return nullptr;
-    }
-  }
-  return nullptr;
+  return loop_on_integers<Functor>(dtype, []<class T>() -> Loop { return &unary_loop<Functor, T>; });
 }
 
 Loop unary_int_loop(UnaryId id, DType dtype) {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lamina._core import Tensor
 
@@ -25,11 +25,12 @@ class Tree:
     ) -> Iterator[tuple[str, Module]]:
         """Yield (path, module) for this module and all below it, parents first."""
         memo = set() if memo is None else memo
-        if self in memo:
+        module = cast("Module", self)
+        if module in memo:
             return
         if remove_duplicate:
-            memo.add(self)
-        yield prefix, self
+            memo.add(module)
+        yield prefix, module
         for name, child in self._modules.items():
             if child is not None:
                 path = f"{prefix}.{name}" if prefix else name

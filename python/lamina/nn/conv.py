@@ -79,11 +79,11 @@ class _Conv(Module):
         """`input` padded by hand: kernels pad with zeros only."""
         sides: list[int] = []
         for i in reversed(range(self.dims)):  # F.pad counts from the last dimension
-            total = self.dilation[i] * (self.kernel_size[i] - 1)
-            if self.padding == "same":
+            total = self.dilation[i] * (self.kernel_size[i] - 1) if self.padding == "same" else 0
+            if isinstance(self.padding, str):
                 sides += [total // 2, total - total // 2]
             else:
-                sides += [0, 0] if self.padding == "valid" else [self.padding[i]] * 2
+                sides += [self.padding[i]] * 2
         return F.pad(input, sides, mode=self.padding_mode)
 
     def extra_repr(self) -> str:
@@ -169,6 +169,7 @@ class Conv3d(_ConvForward):
 class _ConvTranspose(_Conv):
     """The gradient of a convolution with respect to its input, used as a layer that enlarges."""
 
+    padding: tuple[int, ...]
     transposed = True
 
     def __init__(

@@ -32,15 +32,15 @@ class _Composed(Optimizer):
                     state["step"] = 0
                     self._init_state(p, state, group)
                 state["step"] = int(state["step"]) + 1
-                self._update(p, self._gradient(p, group), state, group)
+                self._update(p, self._gradient(p, p.grad, group), state, group)
         return loss
 
     def _init_state(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         for name in self.zeros:
             state[name] = _core.zeros_like(p)
 
-    def _gradient(self, p: Tensor, group: dict[str, Any]) -> Tensor:
-        g = -p.grad if group["maximize"] else p.grad
+    def _gradient(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> Tensor:
+        g = -grad if group["maximize"] else grad
         if group.get("decoupled_weight_decay"):
             p.mul_(1 - group["lr"] * group["weight_decay"])
         elif group["weight_decay"]:

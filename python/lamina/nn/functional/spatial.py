@@ -122,8 +122,8 @@ def interpolate(
         raise ValueError(f"interpolate: align_corners is {align_corners} with mode 'nearest'; it needs a linear mode")
     if (size is None) == (scale_factor is None):
         raise ValueError(f"interpolate: size is {size}, scale_factor is {scale_factor}; need exactly one")
-    given = size if scale_factor is None else scale_factor
-    values = [given] * dims if isinstance(given, (int, float)) else list(given)
+    given: float | Sequence[float] | None = size if scale_factor is None else scale_factor
+    values = [given] * dims if isinstance(given, (int, float)) else list(given or ())
     if len(values) != dims:
         raise ValueError(f"interpolate: {len(values)} sizes or factors for {dims} spatial dimensions")
     for i, value in enumerate(values):

@@ -90,7 +90,7 @@ class DataLoader:
         if sampler is None and not self.iterable:
             sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
         self.sampler = sampler
-        if batch_sampler is None and batch_size is not None and not self.iterable:
+        if batch_sampler is None and batch_size is not None and sampler is not None:
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
         self.batch_sampler = batch_sampler
         self.batched = batch_sampler is not None or (self.iterable and batch_size is not None)
@@ -99,17 +99,15 @@ class DataLoader:
 
     def __len__(self) -> int:
         if self.iterable:
-            n = len(self.dataset)  # type: ignore[arg-type]
+            n = len(self.dataset)
             if self.batch_size is None:
                 return n
             return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
         return len(self.batch_sampler if self.batched else self.sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Any]:
-        if self.iterable:
-            jobs, work = self._raw_batches(), self.collate_fn
-        else:
-            jobs, work = iter(self.batch_sampler if self.batched else self.sampler), self._fetch
+        order = self.batch_sampler if self.batched else self.sampler
+        jobs, work = (self._raw_batches(), self.collate_fn) if order is None else (iter(order), self._fetch)
         if self.num_workers == 0:
             return map(work, jobs)
         return self._ahead(jobs, work)
@@ -125,7 +123,7 @@ class DataLoader:
 
     def _raw_batches(self) -> Iterator[Any]:
         """The uncollated batches (or single samples) of an iterable dataset."""
-        samples = iter(self.dataset)  # type: ignore[call-overload]
+        samples = iter(self.dataset)
         if self.batch_size is None:
             yield from samples
             return
