@@ -7,7 +7,7 @@ from typing import Any
 
 from lamina import _core
 from lamina._core import Tensor
-from lamina.optim.optimizer import Optimizer, step_counter
+from lamina.optim.optimizer import Optimizer, fill_state
 
 _STATE = ("exp_avg", "exp_avg_sq", "step")
 _STATE_AMSGRAD = (*_STATE, "max_exp_avg_sq")
@@ -61,11 +61,7 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def _init_state(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        for name in ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])):
-            if name not in state:
-                state[name] = _core.zeros_like(p)
-        if not isinstance(state.get("step"), Tensor):
-            state["step"] = step_counter() + float(state.get("step", 0))
+        fill_state(p, state, ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * group["amsgrad"])
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = self._loss(closure)

@@ -136,10 +136,21 @@ class Adamax(_Composed):
         p.addcdiv_(state["exp_avg"], state["exp_inf"], value=-group["lr"] / (1 - beta1 ** state["step"]))
 
 
-class NAdam(_Composed):
-    """Adam with Nesterov's look-ahead. Dozat, ICLR workshop 2016."""
+class _Moments(_Composed):
+    """Keeps Adam's two averages, of the gradient and of its square."""
 
     zeros = ("exp_avg", "exp_avg_sq")
+
+    def _average(self, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> tuple[float, float]:
+        """Takes g into both averages and returns betas."""
+        beta1, beta2 = group["betas"]
+        state["exp_avg"].lerp_(g, 1 - beta1)
+        state["exp_avg_sq"].mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        return beta1, beta2
+
+
+class NAdam(_Moments):
+    """Adam with Nesterov's look-ahead. Dozat, ICLR workshop 2016."""
 
     def __init__(
         self,
@@ -169,22 +180,18 @@ class NAdam(_Composed):
         state["mu_product"] = 1.0
 
     def _update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        beta1, beta2 = group["betas"]
+        beta1, beta2 = self._average(g, state, group)
         step, lr = state["step"], group["lr"]
         mu = beta1 * (1 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
         mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * group["momentum_decay"]))
         product = state["mu_product"] = float(state["mu_product"]) * mu
-        state["exp_avg"].lerp_(g, 1 - beta1)
-        state["exp_avg_sq"].mul_(beta2).addcmul_(g, g, value=1 - beta2)
         denominator = (state["exp_avg_sq"] / (1 - beta2**step)).sqrt_().add_(group["eps"])
         p.addcdiv_(g, denominator, value=-lr * (1 - mu) / (1 - product))
         p.addcdiv_(state["exp_avg"], denominator, value=-lr * mu_next / (1 - product * mu_next))
 
 
-class RAdam(_Composed):
+class RAdam(_Moments):
     """Adam that waits for a reliable second moment before dividing by it. Liu et al., ICLR 2020."""
-
-    zeros = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -208,10 +215,8 @@ class RAdam(_Composed):
         super().__init__(params, defaults)
 
     def _update(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        beta1, beta2 = group["betas"]
+        beta1, beta2 = self._average(g, state, group)
         step = state["step"]
-        state["exp_avg"].lerp_(g, 1 - beta1)
-        state["exp_avg_sq"].mul_(beta2).addcmul_(g, g, value=1 - beta2)
         average = state["exp_avg"] / (1 - beta1**step)
         longest = 2 / (1 - beta2) - 1  # the length of the average of squares, in the limit and now
         length = longest - 2 * step * beta2**step / (1 - beta2**step)

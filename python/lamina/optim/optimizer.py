@@ -210,3 +210,12 @@ def _adopt(name: str, value: Any, p: Tensor) -> Any:
 def step_counter() -> Tensor:
     """A count of steps as a tensor, so that the native step can advance it where the parameter lives."""
     return _core.zeros((), dtype=_core.float32)
+
+
+def fill_state(p: Tensor, state: dict[str, Any], names: Iterable[str]) -> None:
+    """Adds what is missing: zeros of p's shape under every name, and a step counter, from a number if there is one."""
+    for name in names:
+        if name not in state:
+            state[name] = _core.zeros_like(p)
+    if not isinstance(state.get("step"), Tensor):
+        state["step"] = step_counter() + float(state.get("step", 0))

@@ -7,7 +7,7 @@ from typing import Any
 
 from lamina import _core
 from lamina._core import Tensor
-from lamina.optim.optimizer import Optimizer, step_counter
+from lamina.optim.optimizer import Optimizer, fill_state
 
 _STATE = ("square_avg", "step", "grad_avg", "momentum_buffer")
 
@@ -50,11 +50,7 @@ class RMSprop(Optimizer):
 
     def _init_state(self, p: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         names = ["square_avg"] + ["grad_avg"] * group["centered"] + ["momentum_buffer"] * (group["momentum"] > 0)
-        for name in names:
-            if name not in state:
-                state[name] = _core.zeros_like(p)
-        if not isinstance(state.get("step"), Tensor):
-            state["step"] = step_counter() + float(state.get("step", 0))
+        fill_state(p, state, names)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = self._loss(closure)
