@@ -270,7 +270,7 @@ class Walk {
 
 TensorList root_gradients(const TensorList& roots, const TensorList& grads, const char* op) {
   LM_CHECK(grads.empty() || grads.size() == roots.size(), ValueError, op, ": got ", grads.size(), " gradients for ",
-           roots.size(), " tensors");
+           roots.size(), " tensors; need one each");
   TensorList out;
   for (size_t i = 0; i < roots.size(); ++i) {
     const Tensor& root = roots[i];
@@ -285,7 +285,7 @@ TensorList root_gradients(const TensorList& roots, const TensorList& grads, cons
     LM_CHECK(grad.sizes() == root.sizes(), ValueError, op, ": the gradient has shape ", grad.sizes(),
              ", the tensor has ", root.sizes(), "; need equal shapes");
     LM_CHECK(grad.device() == root.device(), RuntimeError, op, ": the gradient is on ", grad.device(),
-             ", the tensor on ", root.device());
+             ", the tensor on ", root.device(), "; need one device");
     out.push_back(grad.dtype() == root.dtype() ? grad : cast(grad, root.dtype()));
   }
   return out;

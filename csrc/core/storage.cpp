@@ -88,7 +88,7 @@ Ref<Storage> Storage::create(size_t nbytes, Device device) {
   void* data = large_alloc(nbytes, &block_bytes);
   if (!data) [[unlikely]] {
     const MemoryStats stats = memory_stats();
-    fail<OutOfMemoryError>("storage: out of memory: need ", human(nbytes), " on ", device, "; allocated ",
+    fail<OutOfMemoryError>("out of memory: need ", human(nbytes), " on ", device, "; allocated ",
                            human(stats.allocated), ", peak ", human(stats.peak),
                            "; largest live tensors: ", LiveList::instance().report());
   }

@@ -21,16 +21,28 @@ void TensorImpl::destroy() {
   small_free(this, sizeof(TensorImpl));
 }
 
+// Bytes of a row-major tensor. A number that wrapped around would make a storage too small for its tensor.
+static size_t bytes_of(const Shape& sizes, DType dtype) {
+  int64_t bytes = item_size(dtype);
+  bool overflow = false;
+  for (int64_t size : sizes) overflow |= __builtin_mul_overflow(bytes, size, &bytes);
+  if (!overflow && bytes >= 0) [[likely]]
+    return size_t(bytes);
+  LM_CHECK(std::find(sizes.begin(), sizes.end(), 0) != sizes.end(), OutOfMemoryError, "out of memory: need ", sizes,
+           ' ', dtype, ", whose bytes do not fit in 64 bits");
+  return 0;
+}
+
 Tensor empty_strided_tensor(const Shape& sizes, const Shape& strides, DType dtype, Device device) {
   int64_t last = 0;
   for (int i = 0; i < sizes.size(); ++i) last += (sizes[i] - 1) * strides[i];
   int64_t n = sizes.numel() == 0 ? 0 : last + 1;
-  return from_storage(Storage::create(size_t(n) * item_size(dtype), device), sizes, strides, dtype);
+  return from_storage(Storage::create(bytes_of({n}, dtype), device), sizes, strides, dtype);
 }
 
 Tensor empty_tensor(const Shape& sizes, DType dtype, Device device) {
   Ref<TensorImpl> impl(TensorImpl::make());
-  impl->storage = Storage::create(size_t(sizes.numel()) * item_size(dtype), device);
+  impl->storage = Storage::create(bytes_of(sizes, dtype), device);
   impl->sizes = sizes;
   impl->strides = row_major(sizes);
   impl->dtype = dtype;

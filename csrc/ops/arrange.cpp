@@ -115,7 +115,8 @@ Tensor repeat_interleave(const Tensor& input, const Tensor& repeats, std::option
   for (int64_t i = 0; i < input.size(d); ++i) {
     int64_t count = counts.data<int64_t>()[i];
     LM_CHECK(count >= 0, ValueError, "repeat_interleave: repeats[", i, "] is ", count, "; need counts >= 0");
-    total += count;
+    LM_CHECK(!__builtin_add_overflow(total, count, &total), ValueError, "repeat_interleave: the sum of repeats up to ",
+             i, ", which is ", count, ", does not fit in 64 bits");
   }
   Tensor index = empty_tensor({total}, DType::I64);
   int64_t* out = index.data<int64_t>();

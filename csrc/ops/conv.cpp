@@ -153,13 +153,15 @@ Tensor weight_gradient(const ConvSpec& spec, const Shape& kernel, const Tensor& 
 }
 
 // --- checks ---
+constexpr int64_t kMost = INT32_MAX;  // of a stride, padding or dilation: products with sizes then fit in 64 bits
 Shape per_dimension(const Shape& value, int rank, int64_t least, const char* op, const char* name) {
   LM_CHECK(value.size() == 1 || value.size() == rank, ValueError, op, ": ", name, " is ", value, "; need an int or ",
            rank, " ints");
   Shape out(rank, value[0]);
   for (int i = 0; i < rank; ++i) {
     out[i] = value[value.size() == 1 ? 0 : i];
-    LM_CHECK(out[i] >= least, ValueError, op, ": ", name, " is ", value, "; need at least ", least);
+    LM_CHECK(out[i] >= least && out[i] <= kMost, ValueError, op, ": ", name, " is ", value, "; need at least ", least,
+             " and at most ", kMost);
   }
   return out;
 }

@@ -13,15 +13,19 @@ namespace {
 
 DType dtype_or_default(std::optional<DType> dtype) { return dtype.value_or(default_dtype()); }
 
-Tensor checked_empty(const Shape& size, DType dtype, std::optional<Device> device, const char* op) {
+void check_size(const Shape& size, DType dtype, const char* op) {
   int64_t n = checked_numel(size, op), bytes;
-  LM_CHECK(!__builtin_mul_overflow(n, item_size(dtype), &bytes), ValueError, op, ": the size of ", size, " ", dtype,
-           " does not fit in 64 bits");
+  LM_CHECK(!__builtin_mul_overflow(n, item_size(dtype), &bytes), ValueError, op, ": the bytes of ", size, " ", dtype,
+           " do not fit in 64 bits");
+}
+
+Tensor checked_empty(const Shape& size, DType dtype, std::optional<Device> device, const char* op) {
+  check_size(size, dtype, op);
   return empty_tensor(size, dtype, device.value_or(Device{}));
 }
 
 Tensor checked_full(const Shape& size, const Scalar& value, DType dtype, std::optional<Device> device, const char* op) {
-  checked_numel(size, op);
+  check_size(size, dtype, op);
   return full_tensor(size, value, dtype, device.value_or(Device{}));
 }
 
@@ -66,21 +70,31 @@ double linear(double start, double end, int64_t n, int64_t i) {
   return i < n / 2 ? start + step * double(i) : end - step * double(n - 1 - i);
 }
 
+// How many (r, c) of a rows x columns matrix have c - r >= offset: `full` whole rows, then rows of falling length.
+__int128 count_upper(__int128 rows, __int128 columns, __int128 offset) {
+  __int128 full = std::clamp<__int128>(-offset, 0, rows), end = std::clamp<__int128>(columns - offset, full, rows);
+  return full * columns + (end - full) * (2 * (columns - offset) - full - end + 1) / 2;
+}
+
 // (row, column) of every element of a triangle, row by row.
 Tensor triangle_indices(int64_t rows, int64_t columns, int64_t offset, bool upper, std::optional<DType> dtype,
                         std::optional<Device> device, const char* op) {
   LM_CHECK(rows >= 0 && columns >= 0, ValueError, op, ": row is ", rows, ", col is ", columns, "; need both >= 0");
-  auto first = [&](int64_t r) { return upper ? std::clamp<int64_t>(r + offset, 0, columns) : 0; };
-  auto last = [&](int64_t r) { return upper ? columns : std::clamp<int64_t>(r + offset + 1, 0, columns); };
-  int64_t n = 0;
-  for (int64_t r = 0; r < rows; ++r) n += last(r) - first(r);
-  Tensor out = checked_empty({2, n}, DType::I64, device, op);
-  int64_t *row = out.data<int64_t>(), *column = row + n;
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = first(r); c < last(r); ++c) {
+  offset = std::clamp(offset, -rows, columns);  // beyond the corners nothing changes
+  __int128 n = upper ? count_upper(rows, columns, offset)
+                     : __int128(rows) * columns - count_upper(rows, columns, __int128(offset) + 1);
+  LM_CHECK(n < INT64_MAX / 16, ValueError, op, ": the indices of ", rows, " rows and ", columns,
+           " columns do not fit in 64 bits");
+  Tensor out = checked_empty({2, int64_t(n)}, DType::I64, device, op);
+  int64_t *row = out.data<int64_t>(), *column = row + n, *end = column;
+  for (int64_t r = upper ? 0 : std::max<int64_t>(0, -offset); row < end; ++r) {
+    int64_t first = upper ? std::max<int64_t>(0, r + offset) : 0;
+    int64_t last = upper ? columns : std::min(r + offset, columns - 1) + 1;
+    for (int64_t c = first; c < last; ++c) {
       *row++ = r;
       *column++ = c;
     }
+  }
   return cast(out, dtype.value_or(DType::I64));
 }
 

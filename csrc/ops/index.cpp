@@ -265,7 +265,7 @@ Tensor fitted(const Tensor& value, const Shape& sizes, const Tensor& self) {
     fits = have == 1 || have == sizes[sizes.size() - d];
   }
   LM_CHECK(fits, ValueError, "index_put: a value of shape ", value.sizes(),
-           " cannot be broadcast to the indexed shape ", sizes);
+           " cannot be broadcast to the indexed shape ", sizes, "; need equal sizes or 1");
   const Tensor converted = cast(value, self.dtype());
   return kept.size() == value.dim() ? converted : reshape(converted, kept);
 }

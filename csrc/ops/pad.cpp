@@ -10,6 +10,8 @@
 namespace lamina {
 namespace {
 
+constexpr int64_t kMost = int64_t(1) << 40;  // elements on one side: sums of sizes then fit in 64 bits
+
 struct ConstantPad {
   static constexpr const char* kName = "pad";
   Shape low, high;  // elements added before and after, per dimension; negative ones are cut off
@@ -86,7 +88,8 @@ Tensor pad_dim(Tensor x, int dim, int64_t low, int64_t high, Border border) {
     if (border == Border::Circular) parts.push_back(narrow(x, dim, n - low, low));
   }
   int64_t start = std::max<int64_t>(0, -low), kept = n - start - std::max<int64_t>(0, -high);
-  LM_CHECK(kept >= 0, ValueError, "pad: (", low, ", ", high, ") cuts more than dim ", dim, " of size ", n, " has");
+  LM_CHECK(kept >= 0, ValueError, "pad: (", low, ", ", high, ") cuts more than dim ", dim, " of size ", n,
+           " has; need a size >= 0 to remain");
   parts.push_back(kept == n ? x : narrow(x, dim, start, kept));
   if (high > 0) {
     if (border == Border::Reflect) parts.push_back(flip(narrow(x, dim, n - 1 - high, high), Sizes(Shape{dim})));
@@ -107,11 +110,14 @@ Tensor pad(const Tensor& input, const Shape& pad, const std::string& mode, std::
   for (int i = 0; i < padded; ++i) {
     low[n - 1 - i] = pad[2 * i];
     high[n - 1 - i] = pad[2 * i + 1];
+    for (int64_t width : {pad[2 * i], pad[2 * i + 1]})
+      LM_CHECK(-kMost <= width && width <= kMost, ValueError, "pad: pad is ", pad, "; need numbers from ", -kMost,
+               " to ", kMost);
   }
   if (mode == "constant") {
     for (int d = 0; d < n; ++d)
       LM_CHECK(input.size(d) + low[d] + high[d] >= 0, ValueError, "pad: (", low[d], ", ", high[d],
-               ") cuts more than dim ", d, " of size ", input.size(d), " has");
+               ") cuts more than dim ", d, " of size ", input.size(d), " has; need a size >= 0 to remain");
     return apply(ConstantPad{low, high, value.value_or(Scalar(0))}, input);
   }
   LM_CHECK(mode == "reflect" || mode == "replicate" || mode == "circular", ValueError, "pad: mode is '", mode,

@@ -250,6 +250,7 @@ Tensor expand(const Tensor& input, const Sizes& size) {
              " cannot be expanded to ", size, ": dimension ", i, " is ", have, " and should be ", sizes[i],
              "; need equal sizes or 1");
   }
+  checked_numel(sizes, "expand");
   return apply(Expand{sizes, input.sizes()}, input);
 }
 Tensor expand_as(const Tensor& input, const Tensor& other) { return expand(input, Sizes(other.sizes())); }

@@ -292,12 +292,16 @@ Tensor bincount(const Tensor& input, const OptTensor& weights, int64_t minlength
   LM_CHECK(minlength >= 0, ValueError, "bincount: minlength is ", minlength, "; need minlength >= 0");
   LM_CHECK(!weights || weights->sizes() == input.sizes(), ValueError, "bincount: the weights have shape ",
            weights ? weights->sizes() : Shape(), ", the input ", input.sizes(), "; need equal shapes");
-  const Tensor x = checked_index(input, INT64_MAX, false, 0, "bincount");
-  int64_t bins = minlength;
-  for (int64_t i = 0; i < x.numel(); ++i) bins = std::max(bins, x.data<int64_t>()[i] + 1);
+  const Tensor x = contiguous(cast(input, DType::I64));
+  for (int64_t i = 0; i < x.numel(); ++i)
+    LM_CHECK(x.data<int64_t>()[i] >= 0, ValueError, "bincount: element ", i, " is ", x.data<int64_t>()[i],
+             "; need integers >= 0");
+  int64_t largest = -1;
+  for (int64_t i = 0; i < x.numel(); ++i) largest = std::max(largest, x.data<int64_t>()[i]);
   constexpr int64_t kMostBins = int64_t(1) << 40;
-  LM_CHECK(bins <= kMostBins, ValueError, "bincount: the largest number needs ", bins, " counts; need at most ",
-           kMostBins);
+  LM_CHECK(largest < kMostBins && minlength <= kMostBins, ValueError, "bincount: the largest number is ", largest,
+           ", minlength is ", minlength, "; need at most ", kMostBins, " counts");
+  const int64_t bins = std::max(minlength, largest + 1);
   const Stream stream = stream_of(input.device());
   if (!weights) {
     Tensor counts = full_tensor({bins}, 0, DType::I64, input.device());

@@ -68,15 +68,12 @@ static int find_param(const Signature& signature, PyObject* key) {
   int n = int(signature.params.size());
   for (int i = 0; i < n; ++i)
     if (signature.params[i].name == key) return i;
-  for (const char* name = PyUnicode_AsUTF8(key); name; name = nullptr) {
-    const char* other = canonical_name(name);
-    for (int i = 0; i < n; ++i) {
-      const char* have = PyUnicode_AsUTF8(signature.params[i].name);
-      if (!std::strcmp(have, name)) return i;
-    }
-    for (int i = 0; other && i < n; ++i)
-      if (!std::strcmp(PyUnicode_AsUTF8(signature.params[i].name), other)) return i;
-  }
+  const char* name = utf8(key);
+  const char* other = canonical_name(name);
+  for (int i = 0; i < n; ++i)
+    if (!std::strcmp(PyUnicode_AsUTF8(signature.params[i].name), name)) return i;
+  for (int i = 0; other && i < n; ++i)
+    if (!std::strcmp(PyUnicode_AsUTF8(signature.params[i].name), other)) return i;
   return -1;
 }
 
@@ -120,6 +117,18 @@ bool bind_arguments(const Signature& signature, int varargs, PyObject* const* ar
     }
   }
   return true;
+}
+
+bool truth(PyObject* o) {
+  int value = PyObject_IsTrue(o);
+  if (value < 0) throw PythonError();
+  return value != 0;
+}
+
+const char* utf8(PyObject* text) {
+  const char* out = PyUnicode_AsUTF8(text);
+  if (!out) throw PythonError();  // a lone surrogate: UnicodeEncodeError, which is a ValueError
+  return out;
 }
 
 void wrong_type(const char* op, PyObject* name, const char* expected, PyObject* value) {
@@ -171,6 +180,10 @@ bool converts_to_number(PyObject* o) {
 int64_t to_int64(PyObject* o, Where w) {
   if (!is_integer(o)) wrong_type(w.op, w.name, "int", o);
   py::object index = py::reinterpret_steal<py::object>(PyNumber_Index(o));
+  if (!index && PyErr_ExceptionMatches(PyExc_TypeError)) {  // an array of several
+    PyErr_Clear();
+    wrong_type(w.op, w.name, "int", o);
+  }
   if (!index) throw PythonError();
   int overflow = 0;
   int64_t value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
@@ -207,8 +220,13 @@ Tensor number_tensor(PyObject* o) {
 
 // --- sequences ---
 
+// Text is a sequence of text, bytes one of ints: neither is meant as sizes.
+static bool is_plain_sequence(PyObject* o) {
+  return PySequence_Check(o) && !PyUnicode_Check(o) && !PyBytes_Check(o) && !PyByteArray_Check(o) && !is_tensor(o);
+}
+
 bool is_int_sequence(PyObject* o) {
-  if (PyUnicode_Check(o) || is_tensor(o) || !PySequence_Check(o)) return false;
+  if (!is_plain_sequence(o)) return false;
   if (PyTuple_Check(o) || PyList_Check(o)) {
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(o); ++i)
       if (!is_integer(PySequence_Fast_GET_ITEM(o, i))) return false;
@@ -217,7 +235,7 @@ bool is_int_sequence(PyObject* o) {
 }
 
 std::vector<int64_t> to_integers(PyObject* o, Where w) {
-  if (PyUnicode_Check(o) || is_tensor(o) || !PySequence_Check(o)) wrong_type(w.op, w.name, "a sequence of ints", o);
+  if (!is_plain_sequence(o)) wrong_type(w.op, w.name, "a sequence of ints", o);
   py::object fast = py::reinterpret_steal<py::object>(PySequence_Fast(o, "need a sequence of ints"));
   if (!fast) throw PythonError();
   std::vector<int64_t> out;
@@ -228,7 +246,10 @@ std::vector<int64_t> to_integers(PyObject* o, Where w) {
 
 Shape to_shape(PyObject* o, Where w) {
   if (is_integer(o)) return Shape{to_int64(o, w)};
-  return Shape(std::span<const int64_t>(to_integers(o, w)));
+  std::vector<int64_t> values = to_integers(o, w);
+  LM_CHECK(values.size() <= size_t(kMaxDims), ValueError, w.op, "(): argument '", PyUnicode_AsUTF8(w.name), "' has ",
+           values.size(), " entries; need at most ", kMaxDims, ", as many as a tensor has dimensions");
+  return Shape(std::span<const int64_t>(values));
 }
 
 bool is_tensor_sequence(PyObject* o) {
@@ -239,9 +260,7 @@ bool is_tensor_sequence(PyObject* o) {
 }
 
 TensorList to_tensors(PyObject* o, Where w) {
-  if (is_tensor(o) || PyUnicode_Check(o) || !PySequence_Check(o)) {
-    wrong_type(w.op, w.name, "a tuple or list of Tensors", o);
-  }
+  if (!is_plain_sequence(o)) wrong_type(w.op, w.name, "a tuple or list of Tensors", o);
   py::object fast = py::reinterpret_steal<py::object>(PySequence_Fast(o, "need a sequence of tensors"));
   if (!fast) throw PythonError();
   TensorList out;

@@ -13,7 +13,7 @@
 
 namespace lamina::python {
 
-inline constexpr int kMaxArgs = 16;
+inline constexpr int kMaxArgs = 20;  // more than any row has, and than 16 sizes written one by one
 
 struct Param {
   PyObject* name;      // interned
@@ -33,6 +33,8 @@ Signature parse_signature(const char* text);
 bool bind_arguments(const Signature& signature, int varargs, PyObject* const* args, Py_ssize_t n_args,
                     PyObject* kwnames, PyObject** values, pybind11::object& holder, const char* op);
 
+bool truth(PyObject* o);           // bool(o), which may raise
+const char* utf8(PyObject* text);  // of a str the user gave; UnicodeEncodeError
 [[noreturn]] void wrong_type(const char* op, PyObject* name, const char* expected, PyObject* value);
 
 // --- conversions: fits() is a quick test for overloads, get() converts or throws ---
@@ -167,7 +169,7 @@ struct From<std::string> {
   static bool fits(PyObject* o) { return PyUnicode_Check(o); }
   static std::string get(PyObject* o, Where w) {
     if (!PyUnicode_Check(o)) wrong_type(w.op, w.name, kType, o);
-    return PyUnicode_AsUTF8(o);
+    return utf8(o);
   }
 };
 template <>

@@ -66,6 +66,9 @@ struct PyNode final : Node {
     // Trailing Nones may be given for arguments that were not passed.
     LM_CHECK(results.size() >= inputs.size(), RuntimeError, label, ": backward returned ", results.size(),
              " gradients, forward took ", inputs.size(), " arguments; need one each (None where there is none)");
+    for (size_t i = inputs.size(); i < results.size(); ++i)
+      LM_CHECK(results[i].is_none(), RuntimeError, label, ": backward returned ", results.size(),
+               " gradients, forward took ", inputs.size(), " arguments; need one each");
     Grads out(edge_list.size());
     size_t edge = 0;
     for (size_t i = 0; i < inputs.size(); ++i) {
@@ -79,7 +82,7 @@ struct PyNode final : Node {
       if (grad.defined() && grad.sizes() != inputs[i].sizes) {
         LM_CHECK(broadcast(grad.sizes(), inputs[i].sizes, label.c_str()) == grad.sizes(), ValueError, label,
                  ": backward returned a gradient of shape ", grad.sizes(), " for argument ", i, " of shape ",
-                 inputs[i].sizes);
+                 inputs[i].sizes, "; need equal shapes, or one that broadcasts from it");
         grad = sum_to(grad, inputs[i].sizes);
       }
       out[edge++] = grad.defined() ? cast(grad, inputs[i].dtype) : grad;
@@ -117,6 +120,8 @@ py::object function_apply(py::object cls, py::args args) {
     result = cls.attr("forward")(context, *args);
   }
   bool single = is_tensor(result.ptr());
+  LM_CHECK(single || py::isinstance<py::tuple>(result) || py::isinstance<py::list>(result), TypeError, node->label,
+           ": forward returned ", Py_TYPE(result.ptr())->tp_name, "; need a Tensor or a tuple of Tensors");
   py::tuple results = single ? py::make_tuple(result) : py::tuple(result);
   if (!wanted) return result;
 
@@ -178,10 +183,17 @@ py::tuple saved_tensors(py::object node_capsule) {
 
 // --- backward and grad ---
 
-TensorList tensor_list(const py::object& o, const char* what) {
+// Nones stand for gradients that are not given; `nones` says whether they are allowed.
+TensorList tensor_list(const py::object& o, const char* what, bool nones = false) {
   if (is_tensor(o.ptr())) return {unwrap(o.ptr())};
+  LM_CHECK(PySequence_Check(o.ptr()) || PyIter_Check(o.ptr()) || PyObject_HasAttrString(o.ptr(), "__iter__"), TypeError,
+           what, ": got ", Py_TYPE(o.ptr())->tp_name, "; need a Tensor or a sequence of Tensors");
   TensorList out;
-  for (py::handle item : o) out.push_back(tensor_or_none(py::reinterpret_borrow<py::object>(item), what));
+  for (py::handle item : o) {
+    LM_CHECK(is_tensor(item.ptr()) || (nones && item.is_none()), TypeError, what, ": entry ", out.size(), " is a ",
+             Py_TYPE(item.ptr())->tp_name, "; need a Tensor", nones ? " or None" : "");
+    out.push_back(item.is_none() ? Tensor() : unwrap(item.ptr()));
+  }
   return out;
 }
 
@@ -191,7 +203,7 @@ BackwardOptions options_from(const py::object& retain_graph, bool create_graph) 
 
 void backward(py::object tensors, py::object grads, py::object retain_graph, bool create_graph, py::object inputs) {
   TensorList roots = tensor_list(tensors, "backward");
-  TensorList seeds = grads.is_none() ? TensorList() : tensor_list(grads, "backward");
+  TensorList seeds = grads.is_none() ? TensorList() : tensor_list(grads, "backward", true);
   BackwardOptions options = options_from(retain_graph, create_graph);
   if (inputs.is_none()) {
     py::gil_scoped_release release;
@@ -219,7 +231,7 @@ PyObject* method_backward(PyObject* self, PyObject* const* args, Py_ssize_t n, P
     bind_arguments(signature, -1, all, n + 1, kwnames, values, holder, "backward");
     auto object = [&](int i) { return py::reinterpret_borrow<py::object>(values[i]); };
     py::object grads = values[1] == Py_None ? object(1) : py::object(py::make_tuple(object(1)));
-    backward(object(0), grads, object(2), PyObject_IsTrue(values[3]), object(4));
+    backward(object(0), grads, object(2), truth(values[3]), object(4));
     return Py_NewRef(Py_None);
   });
 }
@@ -227,7 +239,7 @@ PyObject* method_backward(PyObject* self, PyObject* const* args, Py_ssize_t n, P
 py::tuple grad(py::object outputs, py::object inputs, py::object grad_outputs, py::object retain_graph,
                bool create_graph, bool allow_unused) {
   TensorList roots = tensor_list(outputs, "grad"), wanted = tensor_list(inputs, "grad");
-  TensorList seeds = grad_outputs.is_none() ? TensorList() : tensor_list(grad_outputs, "grad");
+  TensorList seeds = grad_outputs.is_none() ? TensorList() : tensor_list(grad_outputs, "grad", true);
   TensorList out;
   {
     BackwardOptions options = options_from(retain_graph, create_graph);
@@ -272,6 +284,8 @@ py::object register_hook(const Tensor& x, py::object hook) {
 
 py::object register_post_accumulate_grad_hook(const Tensor& x, py::object hook) {
   LM_CHECK(x->requires_grad, RuntimeError, "register_post_accumulate_grad_hook: need a leaf tensor that requires grad");
+  LM_CHECK(PyCallable_Check(hook.ptr()), TypeError, "register_post_accumulate_grad_hook: need a callable, got ",
+           Py_TYPE(hook.ptr())->tp_name);
   Held held = hold(hook);
   TensorImpl* leaf = x.impl();
   hooks_of(x).after_accumulate.emplace_back(++next_hook_id, [held, leaf] {

@@ -158,6 +158,7 @@ void put(Tensor x, py::object indices, const Tensor& values, bool accumulate) {
 // By hand and not from the table: a whole dimension may be given as None, and the in-place form copies nothing.
 void bind_indexing() {
   auto in_place = [](py::object self, py::object indices, const Tensor& values, bool accumulate) {
+    LM_CHECK(is_tensor(self.ptr()), TypeError, "index_put_: got ", Py_TYPE(self.ptr())->tp_name, "; need a Tensor");
     put(unwrap(self.ptr()), indices, values, accumulate);
     return self;
   };

@@ -68,7 +68,13 @@ py::object attributes_of(py::handle self) {
   return py::reinterpret_borrow<py::object>(reinterpret_cast<TensorObject*>(self.ptr())->dict);
 }
 
+// A method called through the class may get anything as self.
+void check_self(py::handle self, const char* op) {
+  LM_CHECK(is_tensor(self.ptr()), TypeError, op, ": got ", Py_TYPE(self.ptr())->tp_name, "; need a Tensor");
+}
+
 py::object shallow_copy(py::handle self) {
+  check_self(self, "copy");
   const Tensor& x = unwrap(self.ptr());
   Tensor copy = x.alias();
   copy->wrapped = false;
@@ -82,6 +88,7 @@ py::object shallow_copy(py::handle self) {
 }
 
 py::object deep_copy(py::handle self, py::object memo) {
+  check_self(self, "deepcopy");
   const Tensor& x = unwrap(self.ptr());
   LM_CHECK(x.is_leaf(), RuntimeError, "deepcopy: the tensor of shape ", x.sizes(),
            " was computed on the tape; only leaves can be copied, use x.detach()");
@@ -104,7 +111,7 @@ PyObject* method_numpy(PyObject* self, PyObject* const* args, Py_ssize_t n, PyOb
     LM_CHECK(n == 0, TypeError, "numpy() takes no positional arguments, got ", n);
     bool force = false;
     for (Py_ssize_t i = 0; kwnames && i < PyTuple_GET_SIZE(kwnames); ++i) {
-      const char* key = PyUnicode_AsUTF8(PyTuple_GET_ITEM(kwnames, i));
+      const char* key = utf8(PyTuple_GET_ITEM(kwnames, i));
       LM_CHECK(!std::strcmp(key, "force"), TypeError, "numpy() got an unexpected keyword argument '", key, "'");
       force = py::cast<bool>(py::handle(args[i]));
     }

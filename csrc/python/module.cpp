@@ -30,7 +30,12 @@ static void bind_random(py::module_& m) {
     g.set_state({py::cast<uint64_t>(state[0]), py::cast<uint64_t>(state[1])});
   };
   auto seeded = [](int64_t seed) { return uint64_t(seed); };  // negative seeds are allowed, as in PyTorch
-  generator.def(py::init([](py::object) { return std::make_unique<Generator>(); }), py::arg("device") = py::none())
+  generator
+      .def(py::init([](py::object device) {
+             if (!device.is_none()) device_from(device.ptr());  // only the CPU exists: anything else raises
+             return std::make_unique<Generator>();
+           }),
+           py::arg("device") = py::none())
       .def(
           "manual_seed", [seeded](Generator& g, int64_t seed) -> Generator& { return g.manual_seed(seeded(seed)), g; },
           py::return_value_policy::reference)

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <deque>
+#include <stdexcept>
 #include <string_view>
 #include <unordered_map>
 
@@ -133,7 +134,7 @@ struct Call<R (*)(Args...), fn> {
 // Elementwise functions of two operands accept a number on either side.
 template <Tensor (*fn)(const Tensor&, const Tensor&)>
 Tensor with_numbers(const Operand& a, const Operand& b) {
-  LM_CHECK(!a->wrapped || !b->wrapped, TypeError, "need a Tensor as at least one operand, got two numbers");
+  LM_CHECK(!a->wrapped || !b->wrapped, TypeError, "got two numbers; need a Tensor as at least one operand");
   return fn(a, b);
 }
 
@@ -146,7 +147,7 @@ bool take_requires_grad(PyObject** args, Py_ssize_t n, PyObject* kwnames, py::ob
   Py_ssize_t count = PyTuple_GET_SIZE(kwnames), at = 0;
   while (at < count && PyTuple_GET_ITEM(kwnames, at) != name) ++at;
   if (at == count) return false;
-  bool value = PyObject_IsTrue(args[n + at]) == 1;
+  bool value = truth(args[n + at]);
   rest = py::reinterpret_steal<py::object>(PyTuple_New(count - 1));
   for (Py_ssize_t i = 0, j = 0; i < count; ++i) {
     if (i == at) continue;
@@ -159,26 +160,60 @@ bool take_requires_grad(PyObject** args, Py_ssize_t n, PyObject* kwnames, py::ob
 PyObject* dispatch(Row* row, bool inplace, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
   PyObject* values[kMaxArgs];
   py::object holder;
+  auto run = [&](Row* r) { return inplace ? r->invoke_inplace(*r, values) : r->invoke(*r, values); };
+  Row* near = nullptr;  // takes these names, but not these types
   for (Row* r = row; r; r = r->next) {
     if (inplace && !r->invoke_inplace) continue;
-    bool last = !r->next;  // only the last overload explains what is wrong
-    if (!bind_arguments(r->signature, r->varargs, args, n, kwnames, values, holder, last ? r->name : nullptr)) continue;
-    if (!last && !r->fits(values)) continue;
-    return inplace ? r->invoke_inplace(*r, values) : r->invoke(*r, values);
+    bool last = !r->next;  // the last overload explains what is wrong, if none came nearer
+    const char* op = last && !near ? r->name : nullptr;
+    if (!bind_arguments(r->signature, r->varargs, args, n, kwnames, values, holder, op)) continue;
+    if (last || r->fits(values)) return run(r);
+    if (!near) near = r;
+  }
+  if (near) {
+    bind_arguments(near->signature, near->varargs, args, n, kwnames, values, holder, near->name);
+    return run(near);  // raises: an argument has another type
   }
   fail<TypeError>(row->name, "_(): no in-place form takes these arguments");
 }
 
+// Says which operator the user called, where one it is made of raised: "lerp: mul: shapes ...".
+template <class Kind>
+[[noreturn]] void named(const char* op, const Kind& error) {
+  std::string message = error.what();
+  fail<Kind>(message.starts_with(op) ? std::string() : str(op, ": "), message);
+}
+
+PyObject* dispatch_named(Row* row, bool inplace, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+  try {
+    return dispatch(row, inplace, args, n, kwnames);
+  } catch (const ValueError& e) {
+    named(row->name, e);
+  } catch (const TypeError& e) {
+    named(row->name, e);
+  } catch (const IndexError& e) {
+    named(row->name, e);
+  } catch (const RuntimeError& e) {
+    named(row->name, e);
+  } catch (const OutOfMemoryError& e) {
+    named(row->name, e);
+  } catch (const std::bad_alloc&) {
+    fail<OutOfMemoryError>(row->name, ": out of memory: need more for the list of results than the system gives");
+  } catch (const std::length_error&) {
+    fail<ValueError>(row->name, ": the number of results does not fit in memory; need fewer");
+  }
+}
+
 PyObject* call(Row* row, bool inplace, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
   return guarded([&]() -> PyObject* {
-    if (!kwnames || !row->creates) return dispatch(row, inplace, args, n, kwnames);
+    if (!kwnames || !row->creates) return dispatch_named(row, inplace, args, n, kwnames);
     PyObject* copy[kMaxArgs];
     Py_ssize_t total = n + PyTuple_GET_SIZE(kwnames);
     LM_CHECK(total <= kMaxArgs, TypeError, row->name, "() got too many arguments: ", total);
     for (Py_ssize_t i = 0; i < total; ++i) copy[i] = args[i];
     py::object rest = py::reinterpret_borrow<py::object>(kwnames);
     bool requires_grad = take_requires_grad(copy, n, kwnames, rest);
-    py::object out = py::reinterpret_steal<py::object>(dispatch(row, inplace, copy, n, rest.ptr()));
+    py::object out = py::reinterpret_steal<py::object>(dispatch_named(row, inplace, copy, n, rest.ptr()));
     if (requires_grad) out.attr("requires_grad") = true;
     return out.release().ptr();
   });

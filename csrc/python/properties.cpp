@@ -42,7 +42,7 @@ bool is_device(PyObject* o) { return PyUnicode_Check(o) || Py_TYPE(o) == device_
 Device device_from(PyObject* o) {
   if (Py_TYPE(o) == device_type) return py::cast<Device>(py::handle(o));
   LM_CHECK(PyUnicode_Check(o), TypeError, "device: got ", Py_TYPE(o)->tp_name, "; need a string such as 'cpu'");
-  std::string text = PyUnicode_AsUTF8(o);
+  std::string text = utf8(o);
   Device device;
   std::string type = text.substr(0, text.find(':'));
   LM_CHECK(type == "cpu" || type == "cuda", RuntimeError, "device: got '", text,
@@ -111,7 +111,8 @@ PyObject* get_matrix_transposed(PyObject* o, void*) {
 int set_requires_grad(PyObject* o, PyObject* value, void*) {
   return guarded_set([&] {
     const Tensor& x = unwrap(o);
-    LM_CHECK(value && PyBool_Check(value), TypeError, "requires_grad: need a bool");
+    LM_CHECK(value && PyBool_Check(value), TypeError, "requires_grad: got ",
+             value ? Py_TYPE(value)->tp_name : "a deletion", "; need a bool");
     bool wanted = value == Py_True;
     LM_CHECK(!x->grad_fn || wanted, RuntimeError,
              "requires_grad: only leaf tensors can be taken out of the tape; use detach()");
@@ -142,7 +143,7 @@ int set_grad(PyObject* o, PyObject* value, void*) {
     LM_CHECK(grad.sizes() == x.sizes(), ValueError, "grad: the gradient has shape ", grad.sizes(), ", the tensor ",
              x.sizes(), "; need equal shapes");
     LM_CHECK(grad.dtype() == x.dtype(), TypeError, "grad: the gradient has dtype ", grad.dtype(), ", the tensor ",
-             x.dtype());
+             x.dtype(), "; need equal dtypes");
     LM_CHECK(!grad.is(x), ValueError, "grad: a tensor cannot be its own gradient");
     x->grad = grad.ref();
   });
@@ -154,7 +155,8 @@ PyObject* get_data(PyObject* o, void*) {
 }
 int set_data(PyObject* o, PyObject* value, void*) {
   return guarded_set([&] {
-    LM_CHECK(value && is_tensor(value), TypeError, "data: need a Tensor");
+    LM_CHECK(value && is_tensor(value), TypeError, "data: got ", value ? Py_TYPE(value)->tp_name : "a deletion",
+             "; need a Tensor");
     const Tensor &x = unwrap(o), &y = unwrap(value);
     LM_CHECK(!x->grad_fn, RuntimeError, "data: only the data of a leaf tensor can be replaced");
     LM_CHECK(!x->requires_grad || y.is_floating(), TypeError, "data: a tensor that requires grad cannot become ",
@@ -198,6 +200,8 @@ PyObject* method_stride(PyObject* o, PyObject* const* args, Py_ssize_t n) {
     const Tensor& x = unwrap(o);
     if (n == 0) return shape_tuple(x.strides());
     static PyObject* name = PyUnicode_InternFromString("dim");
+    LM_CHECK(n == 1, TypeError, "stride() takes at most 1 argument, got ", n);
+    LM_CHECK(x.dim() > 0, IndexError, "stride: a 0-d tensor has no dimensions");
     return PyLong_FromLongLong(x.stride(wrap_dim(to_int64(args[0], {"stride", name}), x.dim(), "stride")));
   });
 }
@@ -210,9 +214,8 @@ PyObject* method_is_contiguous(PyObject* o, PyObject* const* args, Py_ssize_t n,
   return guarded([&]() -> PyObject* {
     const Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     if (n + named == 0) return PyBool_FromLong(unwrap(o).is_contiguous());
-    LM_CHECK(
-        n + named == 1 && (!named || !std::strcmp(PyUnicode_AsUTF8(PyTuple_GET_ITEM(kwnames, 0)), "memory_format")),
-        TypeError, "is_contiguous() takes at most one argument, memory_format");
+    LM_CHECK(n + named == 1 && (!named || !std::strcmp(utf8(PyTuple_GET_ITEM(kwnames, 0)), "memory_format")), TypeError,
+             "is_contiguous() takes at most one argument, memory_format");
     static PyObject* name = PyUnicode_InternFromString("memory_format");
     return PyBool_FromLong(is_contiguous(unwrap(o), From<std::string>::get(args[0], {"is_contiguous", name})));
   });
@@ -241,8 +244,17 @@ PyObject* method_detach_(PyObject* o, PyObject*) {
   });
 }
 PyObject* method_requires_grad_(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
-  PyObject* value = n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0) > 0 ? args[0] : Py_True;
-  return set_requires_grad(o, value, nullptr) < 0 ? nullptr : Py_NewRef(o);
+  static Signature signature = parse_signature("input, requires_grad=True");
+  return guarded([&]() -> PyObject* {
+    PyObject *all[kMaxArgs], *values[kMaxArgs];
+    Py_ssize_t total = n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    LM_CHECK(total < kMaxArgs, TypeError, "requires_grad_() takes at most 1 argument, got ", total);
+    all[0] = o;
+    for (Py_ssize_t i = 0; i < total; ++i) all[i + 1] = args[i];
+    py::object holder;
+    bind_arguments(signature, -1, all, n + 1, kwnames, values, holder, "requires_grad_");
+    return set_requires_grad(o, values[1], nullptr) < 0 ? nullptr : Py_NewRef(o);
+  });
 }
 
 // to(dtype), to(device), to(device, dtype), to(other), each also with copy=: x itself when nothing changes.
@@ -263,12 +275,12 @@ PyObject* method_to(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* 
     };
     for (Py_ssize_t i = 0; i < n; ++i) take(args[i]);
     for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames); ++k) {
-      std::string key = PyUnicode_AsUTF8(PyTuple_GET_ITEM(kwnames, k));
+      std::string key = utf8(PyTuple_GET_ITEM(kwnames, k));
       PyObject* value = args[n + k];
       if (key == "dtype" || key == "device" || key == "other")
         take(value);
       else if (key == "copy")
-        copy = PyObject_IsTrue(value) == 1;
+        copy = truth(value);
       else if (key == "memory_format")
         format = value == Py_None ? "" : From<std::string>::get(value, {"to", PyTuple_GET_ITEM(kwnames, k)});
       else
@@ -465,6 +477,9 @@ void bind_properties(py::module_& m) {
 
   // Parameter and other subclasses: the same elements in a new object of type `cls`.
   auto make_subclass = [](py::type cls, const Tensor& data, bool requires_grad) {
+    LM_CHECK(PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls.ptr()), tensor_type), TypeError,
+             "_make_subclass: cls is ", reinterpret_cast<PyTypeObject*>(cls.ptr())->tp_name,
+             "; need a subclass of Tensor");
     LM_CHECK(!requires_grad || data.is_floating(), TypeError,
              "requires_grad: only floating-point tensors can require gradients, this is ", data.dtype());
     Tensor x = data.alias();

@@ -184,34 +184,9 @@ def test_collate():
         d.default_collate([object()])
 
 
-@pytest.mark.parametrize(
-    ("act", "error", "message"),
-    [
-        (lambda: d.TensorDataset(), ValueError, "got no tensors"),
-        (lambda: d.TensorDataset(lamina.zeros(2), lamina.zeros(3)), ValueError, r"first sizes differ: \[2, 3\]"),
-        (lambda: d.ConcatDataset([]), ValueError, "got no datasets"),
-        (lambda: d.ConcatDataset([Stream(2)]), TypeError, "dataset 0 is a Stream"),
-        (lambda: (Squares(2) + Squares(1))[3], IndexError, "index 3 is out of range; there are 3 entries"),
-        (lambda: d.Dataset()[0], NotImplementedError, "Dataset: __getitem__ is not defined"),
-        (lambda: iter(d.IterableDataset()), NotImplementedError, "__iter__ is not defined"),
-        (lambda: d.RandomSampler(range(3), num_samples=0), ValueError, "num_samples is 0"),
-        (lambda: d.WeightedRandomSampler([1.0], -1), ValueError, "num_samples is -1"),
-        (lambda: d.WeightedRandomSampler([[1.0]], 1), ValueError, r"weights has shape \(1, 1\)"),
-        (lambda: d.BatchSampler(range(3), 0, False), ValueError, "batch_size is 0"),
-        (lambda: d.BatchSampler(range(3), 2, "no"), ValueError, "drop_last is 'no'"),
-        (lambda: d.DataLoader(Squares(3), batch_size=-2), ValueError, "batch_size is -2"),
-        (lambda: d.DataLoader(Squares(3), num_workers=-1), ValueError, "num_workers is -1"),
-        (lambda: d.DataLoader(Squares(3), timeout=-1), ValueError, "timeout is -1"),
-        (lambda: d.DataLoader(Squares(3), prefetch_factor=2), ValueError, "prefetch_factor is 2 with 0 workers"),
-        (lambda: d.DataLoader(Squares(3), sampler=[1], shuffle=True), ValueError, "the sampler decides the order"),
-        (lambda: d.DataLoader(Squares(3), batch_sampler=[[1]], batch_size=2), ValueError, "batch_sampler excludes"),
-        (lambda: d.DataLoader(Squares(3), batch_size=None, drop_last=True), ValueError, "needs a batch_size; got None"),
-        (lambda: d.DataLoader(Stream(3), shuffle=True), ValueError, "has no order to choose"),
-    ],
-)
-def test_errors(act, error, message):
-    with pytest.raises(error, match=message):
-        act()
+def test_concatenation_needs_indices():
+    with pytest.raises(TypeError, match="dataset 0 is a Stream"):
+        d.ConcatDataset([Stream(2)])
 
 
 def idx(code, shape, payload):

@@ -205,6 +205,27 @@ HOSTILE = [
     (file_of({"a": entry()}, bytes(7)), "the tensors end at 8, the file has 7 bytes of data"),
     (file_of({"a": entry()}, bytes(9)), "the tensors end at 8, the file has 9 bytes of data"),
     (file_of({}, bytes(1)), "the tensors end at 0, the file has 1 bytes of data"),
+    (file_of(b"\xff\xfe{\0}\0"), "the header is not valid JSON: 'utf-8' codec"),
+    (file_of(b"\xef\xbb\xbf{}"), "the header is not valid JSON"),
+    (file_of(b'{"a": 1e999}'), "tensor 'a' is inf; need an object"),
+    (file_of(b'{"a": ' + b"9" * 5000 + b"}"), "the header is not valid JSON: .*digits"),
+    (file_of(b'{"a":' * 50_000), "the header is nested too deeply|not valid JSON"),
+    (file_of(b"{}\0\0garbage"), "the header is not valid JSON"),
+    (file_of({"a": entry(shape=[2**31] * 5)}, EIGHT), f"needs {2**157}"),
+    (file_of({"a": entry(shape=[1] * 17, offsets=[0, 4])}, bytes(4)), "17 .*at most 16"),
+    (file_of({"a": entry(shape=[None])}, EIGHT), r"has shape \[None\]; need a list of integers"),
+    (file_of({"a": entry(shape=[[2]])}, EIGHT), r"has shape \[\[2\]\]; need a list of integers"),
+    (file_of({"a": entry(offsets=[0, 2**70])}, EIGHT), r"\[0, 1180591620717411303424\]; need .* 2\^63 - 1"),
+    (file_of({"a": entry(offsets=[2**63, 2**63 + 8])}, EIGHT), r"\[9223372036854775808, 9223372036854775816\]; need"),
+    (file_of({"a": entry(offsets=[None, 8])}, EIGHT), r"has data_offsets \[None, 8\]"),
+    (file_of({"a": entry(offsets=["0", "8"])}, EIGHT), r"has data_offsets \['0', '8'\]"),
+    (file_of({"a": entry(offsets=[True, 8])}, EIGHT), r"has data_offsets \[True, 8\]"),
+    (file_of({"a": {"dtype": "F32", "shape": {}, "data_offsets": [0, 8]}}, EIGHT), "has shape {}"),
+    (file_of({"a": entry("bool")}, EIGHT), "has dtype 'bool'; need one of"),
+    (file_of({"a": entry(None)}, EIGHT), "has dtype .*None.*; need one of"),
+    (file_of({"a": entry("C64", [1])}, EIGHT), "has dtype 'C64'; need one of"),
+    (file_of({"a": entry("BOOL", [8])}, b"\1\0\2\0\0\0\0\0"), "2 .*; need 0 or 1"),
+    (file_of({"__metadata__": []}), "__metadata__ is \\[\\]; need an object of strings"),
     (file_of({"__metadata__": {TREE: "{"}}), "the tree in the metadata is not valid JSON"),
     (file_of({"__metadata__": {TREE: '{"$tensor": "gone"}'}}), "an entry '\\$tensor': 'gone' that means nothing"),
     (file_of({"__metadata__": {TREE: '{"$tensor": [1]}'}}), "means nothing"),
@@ -248,6 +269,14 @@ def test_random_damage_never_crashes(tmp_path):
             lamina.load(path)
         except ValueError:
             pass
+
+
+def test_a_directory_is_no_file(tmp_path):
+    with pytest.raises(IsADirectoryError, match=tmp_path.name):
+        lamina.load(tmp_path)
+    with pytest.raises(IsADirectoryError, match=tmp_path.name):
+        lamina.save({}, tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_missing_files():

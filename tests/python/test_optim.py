@@ -230,34 +230,6 @@ def test_state_dict_layout():
         wrong.load_state_dict(state)
 
 
-@pytest.mark.parametrize(
-    ("act", "error", "message"),
-    [
-        (lambda p: optim.SGD([], lr=0.1), ValueError, "empty parameter list"),
-        (lambda p: optim.SGD(p, lr=0.1), TypeError, "params is a Tensor"),
-        (lambda p: optim.SGD([3], lr=0.1), TypeError, "a parameter is a int; need a Tensor"),
-        (lambda p: optim.SGD([p * 2], lr=0.1), ValueError, r"non-leaf tensor of shape \(2,\)"),
-        (lambda p: optim.SGD([p, p], lr=0.1), ValueError, "appears twice"),
-        (lambda p: optim.SGD([{"params": [p]}, {"params": [p]}], lr=0.1), ValueError, "appears twice"),
-        (lambda p: optim.SGD([{"params": {p}}], lr=0.1), TypeError, "params is a set"),
-        (lambda p: optim.SGD([p], lr=-1.0), ValueError, "SGD: lr is -1.0; need a number >= 0"),
-        (lambda p: optim.SGD([p], lr=0.1, momentum=-0.5), ValueError, "momentum is -0.5"),
-        (lambda p: optim.SGD([p], lr=0.1, weight_decay=-1), ValueError, "weight_decay is -1"),
-        (lambda p: optim.SGD([p], lr=0.1, nesterov=True), ValueError, "nesterov with momentum 0.0"),
-        (lambda p: optim.Adam([p], betas=(0.9, 1.0)), ValueError, r"betas\[1\] is 1.0; need a number in \[0, 1\)"),
-        (lambda p: optim.Adam([p], eps=-1.0), ValueError, "eps is -1.0"),
-        (lambda p: optim.RMSprop([p], alpha=-1.0), ValueError, "alpha is -1.0"),
-        (lambda p: optim.Adadelta([p], rho=1.5), ValueError, r"rho is 1.5; need a number in \[0, 1\)"),
-        (lambda p: optim.Rprop([p], etas=(2.0, 3.0)), ValueError, r"etas is \(2.0, 3.0\)"),
-        (lambda p: optim.SGD([p], lr=0.1).add_param_group([p]), TypeError, "the group is a list; need a dict"),
-        (lambda p: optim.Optimizer([p], {}).step(), NotImplementedError, "step is not defined"),
-    ],
-)
-def test_errors(act, error, message):
-    with pytest.raises(error, match=message):
-        act(nn.Parameter(lamina.ones(2)))
-
-
 def test_native_step_checks_state():
     p = nn.Parameter(lamina.ones(2))
     optimizer = optim.Adam([p])

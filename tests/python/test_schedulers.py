@@ -136,32 +136,3 @@ def test_resuming_at_an_epoch():
     schedule = lrs.ExponentialLR(optimizer, 0.5)
     schedule.step(3)
     assert schedule.get_last_lr() == [0.125]
-
-
-@pytest.mark.parametrize(
-    ("build", "error", "message"),
-    [
-        (lambda o: lrs.StepLR(3, 1), TypeError, "optimizer is a int; need an Optimizer"),
-        (lambda o: lrs.LRScheduler(o), NotImplementedError, "get_lr is not defined"),
-        (lambda o: lrs.LambdaLR(o, [abs, abs]), ValueError, "2 values for 1 parameter groups; need 1 or 1"),
-        (lambda o: lrs.ConstantLR(o, 2.0), ValueError, "factor is 2.0"),
-        (lambda o: lrs.LinearLR(o, 0.0), ValueError, "start_factor is 0.0"),
-        (lambda o: lrs.LinearLR(o, 1.0, 1.5), ValueError, "end_factor is 1.5"),
-        (lambda o: lrs.CosineAnnealingWarmRestarts(o, 0), ValueError, "T_0 is 0; need a positive int"),
-        (lambda o: lrs.CosineAnnealingWarmRestarts(o, 2, 0), ValueError, "T_mult is 0"),
-        (lambda o: lrs.OneCycleLR(o, 1.0), ValueError, "total_steps is None, epochs None"),
-        (lambda o: lrs.OneCycleLR(o, 1.0, 5, pct_start=2.0), ValueError, "pct_start is 2.0"),
-        (lambda o: lrs.OneCycleLR(o, 1.0, 5, anneal_strategy="x"), ValueError, "anneal_strategy is 'x'"),
-        (lambda o: lrs.OneCycleLR(optim.Adagrad(o.param_groups[0]["params"]), 1.0, 5), ValueError, "an optimizer with"),
-        (lambda o: lrs.CyclicLR(o, 0.1, 1.0, mode="saw"), ValueError, "mode is 'saw'"),
-        (lambda o: lrs.SequentialLR(o, [lrs.StepLR(o, 1)], [2]), ValueError, "1 milestones for 1 schedulers; need 0"),
-        (lambda o: lrs.ChainedScheduler([]), ValueError, "got no schedulers"),
-        (lambda o: lrs.ChainedScheduler([lrs.StepLR(o, 1), lrs.StepLR(sgd(1.0), 1)]), ValueError, "scheduler 1 "),
-        (lambda o: lrs.ReduceLROnPlateau(o, factor=1.5), ValueError, "factor is 1.5; need a number below 1"),
-        (lambda o: lrs.ReduceLROnPlateau(o, mode="up"), ValueError, "mode is 'up'"),
-        (lambda o: lrs.ReduceLROnPlateau(o, threshold_mode="x"), ValueError, "threshold_mode is 'x'"),
-    ],
-)  # fmt: skip
-def test_errors(build, error, message):
-    with pytest.raises(error, match=message):
-        build(sgd(1.0))

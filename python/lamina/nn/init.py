@@ -68,6 +68,8 @@ def trunc_normal_(
     generator: Generator | None = None,
 ) -> Tensor:
     """Normal, redrawn outside [a, b]: uniform between the two tail probabilities, then the inverse of the CDF."""
+    if not std > 0 or a > b:
+        raise ValueError(f"trunc_normal_: std is {std}, a is {a}, b is {b}; need std > 0 and a <= b")
     lower, upper = (math.erf((edge - mean) / std / math.sqrt(2.0)) for edge in (a, b))
     tensor.uniform_(lower, upper, generator=generator)
     tensor.copy_(_core.erfinv(tensor)).mul_(std * math.sqrt(2.0)).add_(mean)

@@ -24,6 +24,8 @@ class Parameter(Tensor):
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         if data is None:
             data = _core.empty(0)
+        if not isinstance(data, Tensor):
+            raise TypeError(f"Parameter: data is a {type(data).__name__}; need a Tensor")
         return Tensor._make_subclass(cls, data, requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:

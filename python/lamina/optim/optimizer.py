@@ -47,8 +47,9 @@ class Optimizer:
     param_groups: list[dict[str, Any]]
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        if isinstance(params, Tensor):
-            raise TypeError(f"{self._name()}: params is a Tensor; need an iterable of tensors or dictionaries")
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            kind = "Tensor" if isinstance(params, Tensor) else type(params).__name__
+            raise TypeError(f"{self._name()}: params is a {kind}; need an iterable of tensors or dictionaries")
         self.defaults = defaults
         self.state = defaultdict(dict)
         self.param_groups = []
@@ -67,6 +68,8 @@ class Optimizer:
         if not isinstance(param_group, dict):
             raise TypeError(f"add_param_group: the group is a {type(param_group).__name__}; need a dict")
         group = dict(param_group)
+        if "params" not in group:
+            raise ValueError(f"add_param_group: the group has the keys {sorted(group)}; need 'params'")
         params = group["params"]
         if isinstance(params, (set, frozenset)):
             raise TypeError("add_param_group: params is a set, whose order changes between runs; need a list")
@@ -104,9 +107,15 @@ class Optimizer:
             ("momentum", 0, None),
         ]
         bounds += [("alpha", 0, None), ("rho", 0, 1), ("lr_decay", 0, None), ("initial_accumulator_value", 0, None)]
+        bounds += [("momentum_decay", 0, None)]
         checks: list[tuple] = [(option, group[option], low, high) for option, low, high in bounds if option in group]
+        betas = group.get("betas", (0.0, 0.0))
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"{self._name()}: betas is {betas!r}; need two numbers")
         checks += [(f"betas[{i}]", beta, 0, 1) for i, beta in enumerate(group.get("betas", ()))]
         for option, value, low, high in checks:
+            if not isinstance(value, (int, float, Tensor)):
+                raise TypeError(f"{self._name()}: {option} is {value!r}, a {type(value).__name__}; need a number")
             if not (value >= low and (high is None or value < high)):
                 need = f">= {low}" if high is None else f"in [{low}, {high})"
                 raise ValueError(f"{self._name()}: {option} is {value}; need a number {need}")
@@ -159,6 +168,9 @@ class Optimizer:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over state and options; state tensors are copied and get the dtype of their parameters."""
+        if not isinstance(state_dict, dict) or not {"state", "param_groups"} <= state_dict.keys():
+            have = sorted(state_dict) if isinstance(state_dict, dict) else f"a {type(state_dict).__name__}"
+            raise ValueError(f"load_state_dict: got {have}; need a dictionary of 'state' and 'param_groups'")
         groups = state_dict["param_groups"]
         if len(groups) != len(self.param_groups):
             raise ValueError(

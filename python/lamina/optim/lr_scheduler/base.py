@@ -102,7 +102,7 @@ class StepLR(FactorLR):
     """Multiplies lr by gamma every step_size epochs."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        self.step_size = step_size
+        self.step_size = _positive("StepLR", "step_size", step_size)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -116,6 +116,8 @@ class MultiStepLR(FactorLR):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
+        if not isinstance(milestones, Iterable):
+            raise TypeError(f"MultiStepLR: milestones is a {type(milestones).__name__}; need a list of epochs")
         self.milestones = sorted(milestones)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -168,7 +170,7 @@ class LinearLR(FactorLR):
             raise ValueError(f"LinearLR: end_factor is {end_factor}; need a number between 0 and 1")
         self.start_factor = start_factor
         self.end_factor = end_factor
-        self.total_iters = total_iters
+        self.total_iters = _positive("LinearLR", "total_iters", total_iters)
         super().__init__(optimizer, last_epoch)
 
     def factor(self, epoch: int) -> float:
@@ -180,7 +182,7 @@ class PolynomialLR(FactorLR):
     """Lets lr fall to zero as (1 - epoch / total_iters) ** power."""
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
-        self.total_iters = total_iters
+        self.total_iters = _positive("PolynomialLR", "total_iters", total_iters)
         self.power = power
         super().__init__(optimizer, last_epoch)
 
@@ -188,14 +190,29 @@ class PolynomialLR(FactorLR):
         return (1 - min(epoch, self.total_iters) / self.total_iters) ** self.power
 
 
+def _positive(op: str, name: str, value: Any) -> Any:
+    if not isinstance(value, (int, float)) or not value > 0:
+        raise ValueError(f"{op}: {name} is {value!r}; need a number above 0")
+    return value
+
+
 def _per_group(op: str, values: Any, optimizer: Optimizer) -> list[Any]:
     """One value for all groups, or one for each."""
+    if not hasattr(optimizer, "param_groups"):
+        raise TypeError(f"{op}: optimizer is a {type(optimizer).__name__}; need an Optimizer")
     n = len(optimizer.param_groups)
     if not isinstance(values, (list, tuple)):
         return [values] * n
     if len(values) != n:
         raise ValueError(f"{op}: {len(values)} values for {n} parameter groups; need 1 or {n}")
     return list(values)
+
+
+def _functions(op: str, functions: Any, optimizer: Optimizer) -> list[Callable[[int], float]]:
+    for function in (out := _per_group(op, functions, optimizer)):
+        if not callable(function):
+            raise TypeError(f"{op}: lr_lambda is a {type(function).__name__}; need a function of the epoch")
+    return out
 
 
 class LambdaLR(LRScheduler):
@@ -215,7 +232,7 @@ class LambdaLR(LRScheduler):
         lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
-        self.lr_lambdas = _per_group("LambdaLR", lr_lambda, optimizer)
+        self.lr_lambdas = _functions("LambdaLR", lr_lambda, optimizer)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -231,7 +248,7 @@ class MultiplicativeLR(LRScheduler):
         lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
-        self.lr_lambdas = _per_group("MultiplicativeLR", lr_lambda, optimizer)
+        self.lr_lambdas = _functions("MultiplicativeLR", lr_lambda, optimizer)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lamina.optim.lr_scheduler.base import LRScheduler, _per_group
+from lamina.optim.lr_scheduler.base import LRScheduler, _per_group, _positive
 from lamina.optim.optimizer import Optimizer
 
 
@@ -17,7 +17,7 @@ class CosineAnnealingLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
-        self.T_max = T_max
+        self.T_max = _positive("CosineAnnealingLR", "T_max", T_max)
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
 

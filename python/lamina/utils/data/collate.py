@@ -19,8 +19,14 @@ def default_collate(batch: list[Any]) -> Any:
         >>> x.shape, y.tolist()
         ((2, 2), [0, 1])
     """
+    if not batch:
+        raise ValueError("default_collate: got no samples; need at least one")
     first = batch[0]
     if isinstance(first, Tensor):
+        for i, sample in enumerate(batch):
+            if not isinstance(sample, Tensor):
+                kind = type(sample).__name__
+                raise TypeError(f"default_collate: sample 0 is a Tensor, sample {i} a {kind}; need one type")
         shapes = [tuple(sample.shape) for sample in batch]
         if any(shape != shapes[0] for shape in shapes):
             other = next(i for i, shape in enumerate(shapes) if shape != shapes[0])

@@ -60,8 +60,10 @@ class DataLoader:
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
     ) -> None:
-        if num_workers < 0:
-            raise ValueError(f"DataLoader: num_workers is {num_workers}; need a number >= 0")
+        if not isinstance(num_workers, int) or num_workers < 0:
+            raise ValueError(f"DataLoader: num_workers is {num_workers!r}; need an int >= 0")
+        if collate_fn is not None and not callable(collate_fn):
+            raise TypeError(f"DataLoader: collate_fn is a {type(collate_fn).__name__}; need a callable or None")
         if timeout < 0:
             raise ValueError(f"DataLoader: timeout is {timeout}; need a number >= 0")
         if prefetch_factor is not None and (num_workers == 0 or prefetch_factor < 1):

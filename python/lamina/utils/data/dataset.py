@@ -42,7 +42,10 @@ class TensorDataset(Dataset):
     def __init__(self, *tensors: Tensor) -> None:
         if not tensors:
             raise ValueError("TensorDataset: got no tensors; need at least one")
-        sizes = [t.shape[0] if t.dim() else 0 for t in tensors]
+        for i, t in enumerate(tensors):
+            if not hasattr(t, "shape") or not len(t.shape):
+                raise TypeError(f"TensorDataset: tensor {i} is {t!r}; need tensors of at least 1 dimension")
+        sizes = [t.shape[0] for t in tensors]
         if len(set(sizes)) != 1:
             raise ValueError(f"TensorDataset: first sizes differ: {sizes}; need equal sizes")
         self.tensors = tensors
@@ -110,8 +113,10 @@ def random_split(dataset: Dataset, lengths: Sequence[int | float], generator: Ge
             sizes[i % len(sizes)] += 1
     else:
         sizes = [int(size) for size in lengths]
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"random_split: lengths {list(lengths)} has a negative one; need sizes >= 0")
     if sum(sizes) != n:
-        raise ValueError(f"random_split: lengths {list(lengths)} sum to {sum(sizes)}; the dataset has {n} entries")
+        raise ValueError(f"random_split: lengths {list(lengths)} sum to {sum(lengths)}; the dataset has {n} entries")
     order = _core.randperm(n, generator=generator).tolist()
     ends = list(accumulate(sizes))
     return [Subset(dataset, order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
