@@ -112,7 +112,9 @@ TensorList chunk(const Tensor& input, int64_t chunks, int64_t dim) {
 
 TensorList tensor_split(const Tensor& input, int64_t sections, int64_t dim) {
   int d = splittable_dim(input, dim, "tensor_split");
-  LM_CHECK(sections > 0, ValueError, "tensor_split: sections is ", sections, "; need sections > 0");
+  constexpr int64_t kMost = int64_t(1) << 24;  // sections beyond the size are empty tensors, each an object
+  LM_CHECK(sections > 0 && sections <= kMost, ValueError, "tensor_split: sections is ", sections, "; need 1 to ",
+           kMost);
   int64_t n = input.size(d), longer = n % sections;
   std::vector<int64_t> lengths(size_t(sections), n / sections);
   for (int64_t i = 0; i < longer; ++i) ++lengths[size_t(i)];
