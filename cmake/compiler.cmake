@@ -23,17 +23,17 @@ endif()
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
 set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g")
 # wrapv: integer tensors wrap around as in PyTorch and NumPy, and so do the bit patterns that formulas compute with.
-add_compile_options(-Wall -Wextra -ffp-contract=fast -fwrapv -fno-math-errno -fno-trapping-math)
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-ffp-contract=fast;-fwrapv;-fno-math-errno;-fno-trapping-math>")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(LAMINA_X86 ON)
-  add_compile_options(-march=x86-64-v2)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-march=x86-64-v2>)
 endif()
 
 if(LAMINA_SANITIZE)
-  add_compile_options(-fsanitize=${LAMINA_SANITIZE} -fno-omit-frame-pointer)
+  add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${LAMINA_SANITIZE};-fno-omit-frame-pointer>")
   add_link_options(-fsanitize=${LAMINA_SANITIZE})
   if(LAMINA_SANITIZE MATCHES "undefined")
-    add_compile_options(-fno-sanitize-recover=undefined)
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize-recover=undefined>)
   endif()
   # Python is built without sanitizers: where the build runs it with the extension, their runtime has to come first, and
   # libstdc++ with it.

@@ -6,7 +6,7 @@ function(lamina_add_emulated_kernels library)
   list(FILTER kernels EXCLUDE REGEX "_cub\\.cu$")
   file(GLOB emulator CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/emulate/*.cpp
        ${PROJECT_SOURCE_DIR}/csrc/cuda/caching.cpp)
-  add_library(${library} STATIC ${kernels} ${emulator})
+  add_library(${library} OBJECT ${kernels} ${emulator} ${ARGN})
   set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX)
   target_compile_definitions(${library} PUBLIC LM_EMULATE)
   target_link_libraries(${library} PUBLIC lamina_core ${CMAKE_DL_LIBS})

@@ -3,6 +3,7 @@
 
 #include "autograd/apply.h"
 #include "autograd/engine.h"
+#include "ops/ops.h"
 
 namespace lamina {
 
@@ -66,13 +67,14 @@ void Ctx::push_input(const Tensor& x) {
   Tensor kept = x;
   // Without its base, which may come to be changed in place by this very node. A leaf has to stay itself: its
   // gradient is collected there.
-  if (x->base && !x->requires_grad) {
-    kept = x.alias();
+  if (x->changing || (x->base && !x->requires_grad)) {
+    kept = x->changing ? copy_dense(x) : x.alias();
     kept->grad_fn = x->grad_fn;
     kept->output_index = x->output_index;
     kept->view_version = x->view_version;
   }
-  push({std::move(kept), x.version(), false, 0});
+  const uint32_t version = kept.version();
+  push({std::move(kept), version, false, 0});
 }
 
 Tensor Ctx::saved(int i) const {

@@ -15,13 +15,22 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
+// Where this thread's factories make tensors when no device is named: the CPU unless set (`with device("cuda")`).
+Device default_device();
+void set_default_device(Device device);
+
 struct Stream {
   Device device;
   void* handle = nullptr;  // cudaStream_t on a CUDA device
 };
 
 // The stream in which this thread's next kernel on `device` runs.
-inline Stream stream_of(Device device) { return {device, nullptr}; }
+Stream stream_of_backend(Device device);
+inline Stream stream_of(Device device) {
+  if (device.is_cpu()) [[likely]]
+    return {};
+  return stream_of_backend(device);
+}
 
 inline std::ostream& operator<<(std::ostream& out, Device device) {
   if (device.is_cpu()) return out << "cpu";

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <new>
 
+#include "core/backend.h"
 #include "core/errors.h"
 
 namespace lamina {
@@ -79,7 +80,10 @@ struct LiveList {
 };
 
 Ref<Storage> Storage::create(size_t nbytes, Device device) {
-  LM_CHECK(device.is_cpu(), RuntimeError, "storage: device is ", device, "; this build of lamina has no CUDA support");
+  if (!device.is_cpu()) [[unlikely]] {
+    void* data = backend(device).allocate(stream_of(device), nbytes);
+    return Ref<Storage>(new (small_alloc(sizeof(Storage))) Storage(device, Kind::Backend, data, nbytes));
+  }
   if (small_bytes(nbytes) <= kSmallLimit) {
     char* block = static_cast<char*>(small_alloc(small_bytes(nbytes)));
     return Ref<Storage>(new (block) Storage(device, Kind::Small, block + kHeader, nbytes));
@@ -111,6 +115,8 @@ void Storage::destroy() {
   } else if (kind == Kind::Large) {
     if (nbytes >= kListed) LiveList::instance().remove(this);
     large_free(data, block_bytes_);
+  } else if (kind == Kind::Backend) {
+    cuda_backend->release(device.index, data);
   } else if (owner_.release) {
     owner_.release(owner_.context);
   }

@@ -13,7 +13,7 @@ namespace lamina {
 
 struct Storage : RefCounted {
   Device device;
-  enum class Kind : uint8_t { Small, Large, External } kind = Kind::Small;
+  enum class Kind : uint8_t { Small, Large, External, Backend } kind = Kind::Small;
   void* data = nullptr;  // 64-byte aligned unless external
   size_t nbytes = 0;
   std::atomic<uint32_t> version{0};  // writes in place so far: saved tensors compare it (autograd)

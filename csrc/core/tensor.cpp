@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/backend.h"
 #include "core/mode.h"
 
 namespace lamina {
@@ -98,12 +99,18 @@ Tensor::Tensor(bool value) : Tensor(scalar_tensor(int64_t(value), DType::Bool, t
 template <class V>
 static V item_as(const Tensor& x) {
   LM_CHECK(x.numel() == 1, ValueError, "item: the tensor has shape ", x.sizes(), "; need exactly one element");
-  LM_CHECK(x.device().is_cpu(), RuntimeError, "item: the tensor is on ", x.device(), "; need cpu");
+  alignas(8) char fetched[8];
+  const void* data = x.data();
+  if (!x.device().is_cpu()) [[unlikely]] {
+    backend(x.device()).copy(stream_of(x.device()), fetched, data, x.itemsize(), CopyKind::DeviceToHost);
+    data = fetched;
+  }
   return dispatch_all(x.dtype(), [&]<class T>() {
+    const T value = *static_cast<const T*>(data);
     if constexpr (std::is_same_v<T, f16> || std::is_same_v<T, bf16>)
-      return V(float(*x.data<T>()));
+      return V(float(value));
     else
-      return V(*x.data<T>());
+      return V(value);
   });
 }
 double Tensor::item_double() const { return item_as<double>(*this); }

@@ -104,7 +104,7 @@ const void* split_taps(DType dtype, const void* w, int64_t c_out, int64_t c, int
 }
 
 // y (n, positions, groups * w.n) = sum over taps of x @ w. The loop of every convolution but the weight gradient.
-void correlate(Stream stream, DType dtype, int64_t images, int64_t groups, const Axis (&axes)[3], const int64_t* kernel,
+void correlate(DType dtype, int64_t images, int64_t groups, const Axis (&axes)[3], const int64_t* kernel,
                const ConvImage& x, const Weights& w, const void* bias, void* y, const int64_t (&y_size)[3]) {
   const int64_t item = item_size(dtype), lanes = gemm_lanes(dtype);
   const int64_t taps = int64_t(axes[0].taps.size() * axes[1].taps.size() * axes[2].taps.size());
@@ -116,8 +116,8 @@ void correlate(Stream stream, DType dtype, int64_t images, int64_t groups, const
     const int64_t ty = rest % int64_t(axes[1].taps.size()), tz = rest / int64_t(axes[1].taps.size());
     const int64_t tap =
         (axes[0].taps[size_t(tz)] * kernel[1] + axes[1].taps[size_t(ty)]) * kernel[2] + axes[2].taps[size_t(tx)];
-    kernel::gemm_pack(stream, dtype, offset(w.data, tap * w.tap_stride + g * w.group_stride, item), w.k_stride,
-                      w.n_stride, w.k, w.n, offset(packed.data(), g * packed_size, item), t * w.k, rows_b);
+    kernel::gemm_pack({}, dtype, offset(w.data, tap * w.tap_stride + g * w.group_stride, item), w.k_stride, w.n_stride,
+                      w.k, w.n, offset(packed.data(), g * packed_size, item), t * w.k, rows_b);
   });
 
   const Source source(dtype, x, groups * w.k, axes);
@@ -167,7 +167,7 @@ void correlate(Stream stream, DType dtype, int64_t images, int64_t groups, const
         tile.c = offset(y, start + g * w.n, item);
         tile.accumulate = first > 0;
         tile.bias = bias && first == 0 ? offset(bias, g * w.n, item) : nullptr;
-        kernel::gemm_tile(stream, dtype, tile);
+        kernel::gemm_tile({}, dtype, tile);
       }
   });
 }
@@ -195,9 +195,8 @@ void transpose_taps(const T* w, int64_t channels, int64_t taps, T* out) {
 }
 
 // As correlate, where every channel is its own group: sums of products of rows of channels.
-void correlate_depthwise(Stream stream, DType dtype, int64_t images, int64_t channels, const Axis (&axes)[3],
-                         const int64_t* kernel, const ConvImage& x, const void* w, const void* bias, void* y,
-                         const int64_t (&y_size)[3]) {
+void correlate_depthwise(DType dtype, int64_t images, int64_t channels, const Axis (&axes)[3], const int64_t* kernel,
+                         const ConvImage& x, const void* w, const void* bias, void* y, const int64_t (&y_size)[3]) {
   const int64_t item = item_size(dtype), all = kernel[0] * kernel[1] * kernel[2];
   Scratch by_tap(all * channels * item);
   if (dtype == DType::F32)
@@ -224,7 +223,7 @@ void correlate_depthwise(Stream stream, DType dtype, int64_t images, int64_t cha
           const int64_t line =
               (n * y_size[0] + axes[0].first + z * axes[0].stride) * y_size[1] + axes[1].first + r * axes[1].stride;
           const int64_t at = (line * y_size[2] + axes[2].first + box.begin[3] * axes[2].stride) * channels;
-          kernel::conv_depthwise(stream, dtype, box.size(3), channels, int64_t(weights.size()),
+          kernel::conv_depthwise({}, dtype, box.size(3), channels, int64_t(weights.size()),
                                  offset(window.data, in_rows[row], item), axes[2].step * window.stride[3],
                                  entries.entries.data(), by_tap.data(), weights.data(), bias, offset(y, at, item),
                                  axes[2].stride * channels);
@@ -234,18 +233,17 @@ void correlate_depthwise(Stream stream, DType dtype, int64_t images, int64_t cha
 
 }  // namespace
 
-void conv_forward(Stream stream, DType dtype, const ConvGeometry& g, const ConvImage& x, const void* w,
-                  const void* bias, void* y) {
+void conv_forward(DType dtype, const ConvGeometry& g, const ConvImage& x, const void* w, const void* bias, void* y) {
   const Axis axes[3] = {forward_axis(g, 0), forward_axis(g, 1), forward_axis(g, 2)};
-  if (is_depthwise(g)) return correlate_depthwise(stream, dtype, g.n, g.c_in, axes, g.kernel, x, w, bias, y, g.out);
+  if (is_depthwise(g)) return correlate_depthwise(dtype, g.n, g.c_in, axes, g.kernel, x, w, bias, y, g.out);
   const int64_t taps = g.kernel[0] * g.kernel[1] * g.kernel[2], c = g.c_in / g.groups, out = g.c_out / g.groups;
   Scratch scratch;
   const Weights weights{split_taps(dtype, w, g.c_out, c, taps, scratch), c, out, g.c_out * c, out * c, 1, c};
-  correlate(stream, dtype, g.n, g.groups, axes, g.kernel, x, weights, bias, y, g.out);
+  correlate(dtype, g.n, g.groups, axes, g.kernel, x, weights, bias, y, g.out);
 }
 
-void conv_data_grad(Stream stream, DType dtype, const ConvGeometry& g, const ConvImage& grad_y, const void* w,
-                    const void* bias, void* grad_x) {
+void conv_data_grad(DType dtype, const ConvGeometry& g, const ConvImage& grad_y, const void* w, const void* bias,
+                    void* grad_x) {
   const int64_t taps = g.kernel[0] * g.kernel[1] * g.kernel[2], c = g.c_in / g.groups, out = g.c_out / g.groups;
   Scratch scratch;
   const Weights weights{
@@ -281,9 +279,9 @@ void conv_data_grad(Stream stream, DType dtype, const ConvGeometry& g, const Con
     if (axes[0].taps.empty() || axes[1].taps.empty() || axes[2].taps.empty()) continue;
     if (axes[0].count == 0 || axes[1].count == 0 || axes[2].count == 0) continue;
     if (is_depthwise(g))
-      correlate_depthwise(stream, dtype, g.n, g.c_in, axes, g.kernel, grad_y, w, bias, grad_x, g.in);
+      correlate_depthwise(dtype, g.n, g.c_in, axes, g.kernel, grad_y, w, bias, grad_x, g.in);
     else
-      correlate(stream, dtype, g.n, g.groups, axes, g.kernel, grad_y, weights, bias, grad_x, g.in);
+      correlate(dtype, g.n, g.groups, axes, g.kernel, grad_y, weights, bias, grad_x, g.in);
   }
 }
 

@@ -38,8 +38,7 @@ void gather_slabs(const T* sums, int64_t slabs, int64_t groups, int64_t taps, in
 
 }  // namespace
 
-void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const ConvImage& x, const ConvImage& grad_y,
-                      void* grad_w) {
+void conv_weight_grad(DType dtype, const ConvGeometry& g, const ConvImage& x, const ConvImage& grad_y, void* grad_w) {
   const Axis axes[3] = {forward_axis(g, 0), forward_axis(g, 1), forward_axis(g, 2)};
   const int64_t item = item_size(dtype), lanes = gemm_lanes(dtype);
   const int64_t taps = g.kernel[0] * g.kernel[1] * g.kernel[2], c = g.c_in / g.groups, out = g.c_out / g.groups;
@@ -106,7 +105,7 @@ void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const C
           const int64_t x_step = axes[2].step * window.stride[3], all = int64_t(lines.size());
           if (depthwise) {
             for (size_t i = 0; i < lines.size(); ++i)
-              kernel::conv_depthwise_weights(stream, dtype, g.out[2], g.c_in, taps, offset(window.data, lines[i], item),
+              kernel::conv_depthwise_weights({}, dtype, g.out[2], g.c_in, taps, offset(window.data, lines[i], item),
                                              x_step, entries.entries.data(), offset(grads.data, grad_lines[i], item),
                                              grads.stride[3], sum);
             continue;
@@ -127,7 +126,7 @@ void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const C
               } else {
                 packed.reserve(pixels * round_up(out, lanes) * item);
                 for (int64_t i = 0; i < count; ++i)
-                  kernel::gemm_pack(stream, dtype,
+                  kernel::gemm_pack({}, dtype,
                                     offset(grad_y.data, grad_lines[size_t(first + i)] + h * out * grad_y.c, item),
                                     grad_y.x[2], grad_y.c, g.out[2], out, packed.data(), i * g.out[2], pixels);
                 tile.b = packed.data();
@@ -143,7 +142,7 @@ void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const C
               tile.c = offset(sum, (h * rows + row0) * out, item);
               tile.c_row = out;
               tile.accumulate = true;
-              kernel::gemm_tile(stream, dtype, tile);
+              kernel::gemm_tile({}, dtype, tile);
             }
           }
         }

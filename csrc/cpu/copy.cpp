@@ -292,17 +292,16 @@ void copy_bands(int64_t itemsize, int64_t count, int64_t rows, int64_t n, const 
   });
 }
 
-template <class T>
-void add_strided(int ndim, const int64_t* sizes, T* dst, const int64_t* dst_strides, const T* src,
+void add_strided(DType dtype, int ndim, const int64_t* sizes, void* dst, const int64_t* dst_strides, const void* src,
                  const int64_t* src_strides) {
-  Plan plan(ndim, sizes, dst_strides, src_strides);
-  int inner = plan.n - 1;
-  Cursor at(plan, inner, 0);
-  for (int64_t left = plan.numel; left > 0; left -= plan.sizes[inner], at.next())
-    for (int64_t i = 0; i < plan.sizes[inner]; ++i)
-      dst[at.dst + i * plan.dst[inner]] += src[at.src + i * plan.src[inner]];
+  dispatch_float(dtype, "add_strided", [&]<class T>() {
+    Plan plan(ndim, sizes, dst_strides, src_strides);
+    int inner = plan.n - 1;
+    Cursor at(plan, inner, 0);
+    for (int64_t left = plan.numel; left > 0; left -= plan.sizes[inner], at.next())
+      for (int64_t i = 0; i < plan.sizes[inner]; ++i)
+        static_cast<T*>(dst)[at.dst + i * plan.dst[inner]] += static_cast<const T*>(src)[at.src + i * plan.src[inner]];
+  });
 }
-template void add_strided(int, const int64_t*, float*, const int64_t*, const float*, const int64_t*);
-template void add_strided(int, const int64_t*, double*, const int64_t*, const double*, const int64_t*);
 
 }  // namespace lamina::cpu

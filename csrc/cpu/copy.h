@@ -24,10 +24,6 @@ LM_KERNEL(void, transpose_tile,
 #ifndef LM_ISA
 namespace cpu {
 
-// dst[i...] = src[i...] over `sizes`; strides in elements, 0 in `src_strides` repeats. The two may not overlap.
-void copy_strided(int ndim, const int64_t* sizes, void* dst, const int64_t* dst_strides, DType dst_dtype,
-                  const void* src, const int64_t* src_strides, DType src_dtype);
-
 void convert(DType from, DType to, int64_t n, const void* src, void* dst);
 
 inline void gather(int64_t itemsize, int64_t n, const void* src, int64_t stride, void* dst) {
@@ -42,17 +38,22 @@ inline void fill(int64_t itemsize, int64_t n, const void* value, void* dst, int6
   kernel::copy_elements(Stream{}, itemsize, n, value, 0, dst, stride);
 }
 
-// dst[i...] += src[i...] one element after the other, so that elements of dst may be reached more than once.
-template <class T>
-void add_strided(int ndim, const int64_t* sizes, T* dst, const int64_t* dst_strides, const T* src,
-                 const int64_t* src_strides);
+}  // namespace cpu
 
+// dst[i...] = src[i...] over `sizes`; strides in elements, 0 in `src_strides` repeats. The two may not overlap.
+LM_JOB(void, copy_strided,
+       (int ndim, const int64_t* sizes, void* dst, const int64_t* dst_strides, DType dst_dtype, const void* src,
+        const int64_t* src_strides, DType src_dtype))
+// dst[i...] += src[i...] one element after the other, so that elements of dst may be reached more than once. dtype is
+// F32 or F64.
+LM_JOB(void, add_strided,
+       (DType dtype, int ndim, const int64_t* sizes, void* dst, const int64_t* dst_strides, const void* src,
+        const int64_t* src_strides))
 // `count` rows of n elements, contiguous; row r keeps the columns c with c - r % rows >= diagonal (upper) or <=
 // diagonal, and is zero elsewhere.
-void copy_bands(int64_t itemsize, int64_t count, int64_t rows, int64_t n, const void* src, void* dst, bool upper,
-                int64_t diagonal);
-
-}  // namespace cpu
+LM_JOB(void, copy_bands,
+       (int64_t itemsize, int64_t count, int64_t rows, int64_t n, const void* src, void* dst, bool upper,
+        int64_t diagonal))
 #endif
 
 }  // namespace lamina

@@ -129,11 +129,14 @@ void elementwise_flat(Loop loop, const void* functor, int64_t n, void* out, int6
   });
 }
 
-void elementwise(Loop loop, const void* functor, int ndim, const int64_t* sizes, const ElementwiseArg& out,
-                 const ElementwiseArg* in, int n_in) {
+void elementwise(const ElementwiseJob& job) {
+  const Loop loop = job.loop;
+  const void* const functor = job.functor;
+  const ElementwiseArg& out = job.out;
+  const int n_in = job.n_in;
   ElementwiseArg args[kMaxArgs] = {out};
-  for (int i = 0; i < n_in; ++i) args[i + 1] = in[i];
-  const Plan plan = make_plan(ndim, sizes, args, n_in + 1);
+  for (int i = 0; i < n_in; ++i) args[i + 1] = job.in[i];
+  const Plan plan = make_plan(job.ndim, job.sizes, args, n_in + 1);
   int64_t total = 1;
   for (int d = 0; d < plan.ndim; ++d) total *= plan.sizes[d];
   if (total == 0) return;

@@ -34,6 +34,32 @@ LM_KERNEL(Loop, binary_grad_loop, (BinaryId id, int side, DType dtype))
 LM_KERNEL(Loop, select_loop, (DType dtype))
 
 #ifndef LM_ISA
+// A row of the table and which side of it: the formula itself, or its derivative times the incoming gradient.
+struct Formula {
+  enum Kind : uint8_t { Unary, UnaryGrad, Binary, BinaryGradA, BinaryGradB, Select } kind;
+  int id;
+};
+
+// The CPU's loop for a formula, nullptr where it is not defined for the dtype it would compute in: on any device.
+inline Loop find_loop(Formula f, DType dtype) {
+  switch (f.kind) {
+    case Formula::Unary:
+      return is_floating(dtype) ? kernel::unary_float_loop({}, UnaryId(f.id), dtype)
+                                : kernel::unary_int_loop({}, UnaryId(f.id), dtype);
+    case Formula::UnaryGrad:
+      return kernel::unary_grad_loop({}, UnaryId(f.id), dtype);
+    case Formula::Binary:
+      return is_floating(dtype) ? kernel::binary_float_loop({}, BinaryId(f.id), dtype)
+                                : kernel::binary_int_loop({}, BinaryId(f.id), dtype);
+    case Formula::BinaryGradA:
+      return kernel::binary_grad_loop({}, BinaryId(f.id), 0, dtype);
+    case Formula::BinaryGradB:
+      return kernel::binary_grad_loop({}, BinaryId(f.id), 1, dtype);
+    default:
+      return kernel::select_loop({}, dtype);
+  }
+}
+
 namespace cpu {
 
 struct ElementwiseArg {
@@ -41,16 +67,28 @@ struct ElementwiseArg {
   DType dtype;             // in memory
   DType compute;           // in the loop
   const int64_t* strides;  // in elements, 0 repeats
+  bool on_host = false;    // a number in host memory, whatever the device
 };
 
-// Runs `loop` over `sizes`. The output's strides must be those of a dense tensor or a view without repeats.
-void elementwise(Loop loop, const void* functor, int ndim, const int64_t* sizes, const ElementwiseArg& out,
-                 const ElementwiseArg* in, int n_in);
-// The same where everything is already contiguous and of the loop's type.
+struct ElementwiseJob {
+  Formula formula;
+  Loop loop;            // of `formula`; the CPU's
+  const void* functor;  // the formula's attributes, in host memory
+  int ndim;
+  const int64_t* sizes;
+  ElementwiseArg out;
+  const ElementwiseArg* in;
+  int n_in;
+};
+
+// Where everything is already contiguous and of the loop's type.
 void elementwise_flat(Loop loop, const void* functor, int64_t n, void* out, int64_t out_size, const void* const* in,
                       const int64_t* in_sizes, int n_in);
 
 }  // namespace cpu
+
+// Runs a formula over `sizes`. The output's strides must be those of a dense tensor or a view without repeats.
+LM_JOB(void, elementwise, (const cpu::ElementwiseJob& job))
 #endif
 
 }  // namespace lamina

@@ -56,7 +56,7 @@ bool prepare(const GemmProblem& p, const GemmEpilogue& e) {
 }
 
 // One matrix, C row-major, of few operations: one tile.
-void multiply_small(Stream stream, const GemmProblem& p, GemmTile& tile, bool direct) {
+void multiply_small(const GemmProblem& p, GemmTile& tile, bool direct) {
   const int64_t item = item_size(p.dtype), lanes = gemm_lanes(p.dtype);
   const int64_t whole = direct ? p.n / lanes * lanes : 0, rest = p.n - whole;
   tile.k = p.k;
@@ -65,7 +65,7 @@ void multiply_small(Stream stream, const GemmProblem& p, GemmTile& tile, bool di
     tile.n = whole;
     tile.b = p.b;
     tile.b_row = p.b_row;
-    kernel::gemm_tile(stream, p.dtype, tile);
+    kernel::gemm_tile({}, p.dtype, tile);
   }
   if (!rest) return;
   alignas(64) char small[16 << 10];
@@ -77,25 +77,25 @@ void multiply_small(Stream stream, const GemmProblem& p, GemmTile& tile, bool di
   tile.n = rest;
   tile.c = offset(p.c, whole, item);
   if (tile.bias) tile.bias = offset(tile.bias, whole, item);
-  kernel::gemm_pack(stream, p.dtype, offset(p.b, whole * p.b_col, item), p.b_row, p.b_col, p.k, rest,
+  kernel::gemm_pack({}, p.dtype, offset(p.b, whole * p.b_col, item), p.b_row, p.b_col, p.k, rest,
                     const_cast<void*>(tile.b), 0, p.k);
-  kernel::gemm_tile(stream, p.dtype, tile);
+  kernel::gemm_tile({}, p.dtype, tile);
 }
 
 // One row times a matrix whose columns are dense (W x): each row of W is read once, nothing is packed.
-void multiply_dot(Stream stream, const GemmProblem& p, const GemmTile& tile) {
+void multiply_dot(const GemmProblem& p, const GemmTile& tile) {
   const int64_t item = item_size(p.dtype);
   const int64_t rows = std::max<int64_t>(gemm_lanes(p.dtype), kChunkWork / 4 / p.k / 64 * 64);
   const void* start = tile.accumulate ? p.c : tile.bias;
   parallel_for(chunk_count(p.n, rows), [&](int64_t chunk) {
     const int64_t j = chunk * rows;
-    kernel::gemm_dot(stream, p.dtype, std::min(rows, p.n - j), p.k, p.a, offset(p.b, j * p.b_col, item), p.b_col,
+    kernel::gemm_dot({}, p.dtype, std::min(rows, p.n - j), p.k, p.a, offset(p.b, j * p.b_col, item), p.b_col,
                      offset(p.c, j, item), p.alpha, start ? offset(start, j, item) : nullptr, tile.relu);
   });
 }
 
 // One matrix, C row-major, cut for the pool.
-void multiply(Stream stream, const GemmProblem& p, const GemmEpilogue& e) {
+void multiply(const GemmProblem& p, const GemmEpilogue& e) {
   const int64_t item = item_size(p.dtype), lanes = gemm_lanes(p.dtype), panel = gemm_panel(p.dtype);
   GemmTile base;
   base.a = p.a;
@@ -107,13 +107,13 @@ void multiply(Stream stream, const GemmProblem& p, const GemmEpilogue& e) {
   base.accumulate = prepare(p, e);
   base.bias = base.accumulate ? nullptr : e.bias;
   base.relu = e.relu;
-  if (p.m == 1 && p.b_row == 1 && p.a_col == 1 && p.n > 1) return multiply_dot(stream, p, base);
+  if (p.m == 1 && p.b_row == 1 && p.a_col == 1 && p.n > 1) return multiply_dot(p, base);
 
   // B as it lies: few rows of A, or a matrix that is one panel anyway. A ragged last vector is always packed, since
   // loading it would run over the end.
   const bool direct = p.b_col == 1 && (p.m <= kDirectRows || p.b_row <= panel);
   const int64_t block_k = kBlockBytes / item;
-  if (p.m * p.n * p.k <= kSmallWork && p.k <= block_k) return multiply_small(stream, p, base, direct);
+  if (p.m * p.n * p.k <= kSmallWork && p.k <= block_k) return multiply_small(p, base, direct);
 
   Scratch packed;
   for (int64_t j0 = 0; j0 < p.n; j0 += kBlockColumns) {
@@ -127,7 +127,7 @@ void multiply(Stream stream, const GemmProblem& p, const GemmEpilogue& e) {
         const int64_t step = std::max<int64_t>(1, kChunkWork / 16 / (k * panel)) * panel;
         parallel_for(chunk_count(rest, step), [&](int64_t chunk) {
           const int64_t j = chunk * step;
-          kernel::gemm_pack(stream, p.dtype, offset(b, (whole + j) * p.b_col, item), p.b_row, p.b_col, k,
+          kernel::gemm_pack({}, p.dtype, offset(b, (whole + j) * p.b_col, item), p.b_row, p.b_col, k,
                             std::min(step, rest - j), offset(packed.data(), j * k, item), 0, k);
         });
       }
@@ -152,7 +152,7 @@ void multiply(Stream stream, const GemmProblem& p, const GemmEpilogue& e) {
           tile.b_row = b_row;
           tile.c = offset(p.c, i * p.c_row + j0 + from, item);
           tile.bias = base.bias && k0 == 0 ? offset(base.bias, j0 + from, item) : nullptr;
-          kernel::gemm_tile(stream, p.dtype, tile);
+          kernel::gemm_tile({}, p.dtype, tile);
         };
         const int64_t middle = std::clamp(whole, j, end);
         if (j < middle) columns_of(j, middle, offset(b, j, item), p.b_row);
@@ -163,7 +163,7 @@ void multiply(Stream stream, const GemmProblem& p, const GemmEpilogue& e) {
 }
 
 // A small C with a long k (a weight gradient): slabs of k in parallel, each into its own C, added in order.
-void multiply_slabs(Stream stream, const GemmProblem& p, const GemmEpilogue& e, int64_t slabs) {
+void multiply_slabs(const GemmProblem& p, const GemmEpilogue& e, int64_t slabs) {
   const int64_t item = item_size(p.dtype), depth = chunk_count(p.k, slabs), size = p.m * p.n;
   slabs = chunk_count(p.k, depth);
   Scratch sums(slabs * size * item);
@@ -175,7 +175,7 @@ void multiply_slabs(Stream stream, const GemmProblem& p, const GemmEpilogue& e, 
     part.c = offset(sums.data(), slab * size, item);
     part.c_row = p.n;
     part.beta = 0;
-    multiply(stream, part, {});
+    multiply(part, {});
   });
   const bool accumulate = prepare(p, e);
   by_float(p.dtype, [&]<class T>(T) {
@@ -202,16 +202,15 @@ void transpose(GemmProblem& p, GemmEpilogue& e) {
   e.bias_per_row = !e.bias_per_row;
 }
 
-void multiply_any(Stream stream, GemmProblem p, GemmEpilogue e) {
+void multiply_any(GemmProblem p, GemmEpilogue e) {
   // The kernels write rows; and they like one row (W x) better than one column.
   if (p.c_col != 1 || (p.n == 1 && p.c_row == 1)) {
     if (p.m == 1) p.c_row = 1;  // of a single row any stride will do
     transpose(p, e);
   }
   const int64_t slabs = std::min<int64_t>(16, p.k / kSlabK);
-  if (slabs >= 2 && p.m * p.n <= 256 * 256 && p.m * p.n * p.k >= 2 * kChunkWork)
-    return multiply_slabs(stream, p, e, slabs);
-  multiply(stream, p, e);
+  if (slabs >= 2 && p.m * p.n <= 256 * 256 && p.m * p.n * p.k >= 2 * kChunkWork) return multiply_slabs(p, e, slabs);
+  multiply(p, e);
 }
 
 // An empty k: C is beta * C plus the bias.
@@ -229,9 +228,9 @@ void multiply_nothing(const GemmProblem& p, const GemmEpilogue& e) {
 
 }  // namespace
 
-void gemm(Stream stream, const GemmProblem& p, const GemmEpilogue& e) {
+void gemm(const GemmProblem& p, const GemmEpilogue& e) {
   if (p.m == 0 || p.n == 0 || p.batch == 0) return;
-  if (p.batch == 1 && p.k > 0 && !p.a_offsets && !p.b_offsets) return multiply_any(stream, p, e);
+  if (p.batch == 1 && p.k > 0 && !p.a_offsets && !p.b_offsets) return multiply_any(p, e);
   const int64_t item = item_size(p.dtype);
   auto one = [&](int64_t i) {
     GemmProblem q = p;
@@ -239,7 +238,7 @@ void gemm(Stream stream, const GemmProblem& p, const GemmEpilogue& e) {
     q.b = offset(p.b, p.b_offsets ? p.b_offsets[i] : i * p.b_batch, item);
     q.c = offset(p.c, i * p.c_batch, item);
     if (p.k > 0)
-      multiply_any(stream, q, e);
+      multiply_any(q, e);
     else
       multiply_nothing(q, e);
   };

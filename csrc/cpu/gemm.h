@@ -2,8 +2,8 @@
 // Any strides, batches, no copies of transposed operands. Work is cut in tiles chosen from the problem size only, so
 // the result is bitwise the same for any number of threads. Next: gemm.cpp (blocking), gemm_kernels.h (registers).
 #pragma once
-#include "core/device.h"
 #include "core/dtype.h"
+#include "cpu/kernel.h"
 
 namespace lamina::cpu {
 
@@ -31,6 +31,8 @@ struct GemmEpilogue {
   bool relu = false;
 };
 
-void gemm(Stream stream, const GemmProblem& problem, const GemmEpilogue& epilogue = {});
-
 }  // namespace lamina::cpu
+
+namespace lamina {
+LM_JOB(void, gemm, (const cpu::GemmProblem& problem, const cpu::GemmEpilogue& epilogue))
+}  // namespace lamina

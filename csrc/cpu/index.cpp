@@ -13,10 +13,6 @@ namespace {
 constexpr int64_t kGrain = 16384;  // elements in a chunk
 constexpr int64_t kLongSlice = 16;
 
-void check_cpu(Stream stream, const char* name) {
-  if (!stream.device.is_cpu()) cpu::throw_no_cuda(name);
-}
-
 // Calls f(offset in x, position) for each element of the loops, row-major.
 template <class F>
 void each(const Loops& loops, F f) {
@@ -182,8 +178,7 @@ void each_in_line(const LineJob& job, int64_t outer, int64_t from, int64_t to, F
 
 }  // namespace
 
-void kernel::take(Stream stream, const SliceJob& job) {
-  check_cpu(stream, "take");
+void cpu::take(const SliceJob& job) {
   const int64_t rows = job.outer.total * job.count;
   if (rows * job.inner.total == 0) return;
   by_width(job.dtype, [&]<class T>() {
@@ -191,8 +186,7 @@ void kernel::take(Stream stream, const SliceJob& job) {
   });
 }
 
-void kernel::put(Stream stream, const SliceJob& job, PutMode mode) {
-  check_cpu(stream, "put");
+void cpu::put(const SliceJob& job, PutMode mode) {
   const int64_t work = job.count * job.inner.total;
   if (job.outer.total * work == 0) return;
   // Long slices are shared out by where they go: every part walks the whole index, so each place meets its values in
@@ -216,8 +210,7 @@ void kernel::put(Stream stream, const SliceJob& job, PutMode mode) {
   });
 }
 
-void kernel::gather(Stream stream, const LineJob& job) {
-  check_cpu(stream, "gather");
+void cpu::gather(const LineJob& job) {
   by_width(job.dtype, [&]<class T>() {
     T* out = static_cast<T*>(job.values);
     over_places(job, [&](int64_t outer, int64_t from, int64_t to) {
@@ -226,8 +219,7 @@ void kernel::gather(Stream stream, const LineJob& job) {
   });
 }
 
-void kernel::scatter(Stream stream, const LineJob& job, PutMode mode) {
-  check_cpu(stream, "scatter");
+void cpu::scatter(const LineJob& job, PutMode mode) {
   with_mode(mode, [&]<PutMode kMode>() {
     by_type<kMode>(job.dtype, [&]<class T>() {
       const T* values = static_cast<const T*>(job.values);
@@ -238,8 +230,7 @@ void kernel::scatter(Stream stream, const LineJob& job, PutMode mode) {
   });
 }
 
-int64_t kernel::find_bad_index(Stream stream, const int64_t* index, int64_t n, int64_t low, int64_t high) {
-  check_cpu(stream, "index");
+int64_t cpu::find_bad_index(const int64_t* index, int64_t n, int64_t low, int64_t high) {
   const uint64_t range = uint64_t(high - low);
   constexpr int64_t kRun = 256;  // whole runs are tested without a branch per element
   for (int64_t begin = 0; begin < n; begin += kRun) {

@@ -40,14 +40,12 @@ struct LineJob {
   Loops outer, inner;
 };
 
-namespace kernel {
-void take(Stream stream, const SliceJob& job);               // values = x
-void put(Stream stream, const SliceJob& job, PutMode mode);  // x = values, x += values ...
-void gather(Stream stream, const LineJob& job);
-void scatter(Stream stream, const LineJob& job, PutMode mode);
+LM_JOB(void, take, (const SliceJob& job))               // values = x
+LM_JOB(void, put, (const SliceJob& job, PutMode mode))  // x = values, x += values ...
+LM_JOB(void, gather, (const LineJob& job))
+LM_JOB(void, scatter, (const LineJob& job, PutMode mode))
 // First position whose index is not in [low, high), or -1.
-int64_t find_bad_index(Stream stream, const int64_t* index, int64_t n, int64_t low, int64_t high);
-}  // namespace kernel
+LM_JOB(int64_t, find_bad_index, (const int64_t* index, int64_t n, int64_t low, int64_t high))
 #endif
 
 }  // namespace lamina

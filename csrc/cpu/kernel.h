@@ -1,7 +1,10 @@
-// How a CPU kernel is declared and called. LM_KERNEL(void, relu, (const float* x, float* y, int64_t n)) declares one
-// function per instruction set and lamina::kernel::relu(stream, x, y, n), which picks the device, then the instruction
-// set. The one idea: each kernel file is compiled once per instruction set with -DLM_ISA=<isa> (cmake/kernels.cmake)
-// and puts everything into namespace lamina::cpu::LM_ISA; the choice is one number, made when the library is loaded.
+// How kernels are declared and called. LM_KERNEL(void, relu, (const float* x, float* y, int64_t n)) declares one CPU
+// function per instruction set, cuda::relu(stream, x, y, n), and lamina::kernel::relu(stream, x, y, n), which picks the
+// device, then the instruction set. LM_JOB does the same for a function that the CPU has once and that cuts work for
+// the thread pool. The one idea: kernels know pointers and sizes only, so a device is a second set of functions with
+// the same parameters. Each file of CPU kernels is compiled once per instruction set with -DLM_ISA=<isa>
+// (cmake/kernels.cmake) and puts everything into namespace lamina::cpu::LM_ISA; the choice is one number, made when the
+// library is loaded.
 #pragma once
 #include <cstdint>
 
@@ -27,6 +30,7 @@ namespace cpu {
 // Constant after load; `base`, which runs everywhere, until then. LAMINA_ISA=base|avx2|avx512 can lower it.
 extern const Isa kIsa;
 [[noreturn]] void throw_no_cuda(const char* name);
+}  // namespace cpu
 
 template <class Signature>
 struct Kernel;
@@ -34,53 +38,85 @@ struct Kernel;
 template <class R, class... Args>
 struct Kernel<R(Args...)> {
   using Function = R (*)(Args...);
+  using OnDevice = R(Stream, Args...);
   const char* name;
+  OnDevice* cuda;  // null where the backend is not compiled in or has no such kernel
   Function base, avx2, avx512;
 
   R operator()(Stream stream, Args... args) const {
-    if (!stream.device.is_cpu()) throw_no_cuda(name);
+    if (!stream.device.is_cpu()) [[unlikely]] {
+      if (!cuda) cpu::throw_no_cuda(name);
+      return cuda(stream, args...);
+    }
 #if defined(__x86_64__)
-    if (kIsa == Isa::avx512) return avx512(args...);
-    if (kIsa == Isa::avx2) return avx2(args...);
+    if (cpu::kIsa == Isa::avx512) return avx512(args...);
+    if (cpu::kIsa == Isa::avx2) return avx2(args...);
 #endif
     return base(args...);
   }
 };
-}  // namespace cpu
+
+template <class Signature>
+struct Job;
+
+template <class R, class... Args>
+struct Job<R(Args...)> {
+  using OnDevice = R(Stream, Args...);
+  const char* name;
+  OnDevice* cuda;
+  R (*cpu)(Args...);
+
+  R operator()(Stream stream, Args... args) const {
+    if (stream.device.is_cpu()) [[likely]]
+      return cpu(args...);
+    if (!cuda) cpu::throw_no_cuda(name);
+    return cuda(stream, args...);
+  }
+};
+
+// The same function on the other device, lamina::cuda::NAME(stream, ...) in csrc/cuda/*.cu. Weak: a build without the
+// CUDA backend has none, and its address is null.
+#define LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                 \
+  namespace cuda {                                               \
+  [[gnu::weak]] ::lamina::Job<RESULT PARAMETERS>::OnDevice NAME; \
+  }
+
+#define LM_JOB(RESULT, NAME, PARAMETERS)                                                            \
+  namespace cpu {                                                                                   \
+  RESULT NAME PARAMETERS;                                                                           \
+  }                                                                                                 \
+  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                                          \
+  namespace kernel {                                                                                \
+  inline constexpr Job<RESULT PARAMETERS> NAME{#NAME, &::lamina::cuda::NAME, &::lamina::cpu::NAME}; \
+  }
 
 inline Isa isa() { return cpu::kIsa; }
 const char* isa_name();
 
-// The same kernel on the other device: lamina::cuda::NAME(stream, ...), defined in csrc/cuda/*.cu.
-#define LM_UNWRAP(...) __VA_ARGS__
-#define LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)    \
-  namespace cuda {                                  \
-  RESULT NAME(Stream stream, LM_UNWRAP PARAMETERS); \
-  }
-
 #if defined(__x86_64__)
-#define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                                            \
-  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                                                             \
-  namespace cpu::base {                                                                                                \
-  RESULT NAME PARAMETERS;                                                                                              \
-  }                                                                                                                    \
-  namespace cpu::avx2 {                                                                                                \
-  RESULT NAME PARAMETERS;                                                                                              \
-  }                                                                                                                    \
-  namespace cpu::avx512 {                                                                                              \
-  RESULT NAME PARAMETERS;                                                                                              \
-  }                                                                                                                    \
-  namespace kernel {                                                                                                   \
-  inline constexpr cpu::Kernel<RESULT PARAMETERS> NAME{#NAME, &cpu::base::NAME, &cpu::avx2::NAME, &cpu::avx512::NAME}; \
+#define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                                         \
+  namespace cpu::base {                                                                                             \
+  RESULT NAME PARAMETERS;                                                                                           \
+  }                                                                                                                 \
+  namespace cpu::avx2 {                                                                                             \
+  RESULT NAME PARAMETERS;                                                                                           \
+  }                                                                                                                 \
+  namespace cpu::avx512 {                                                                                           \
+  RESULT NAME PARAMETERS;                                                                                           \
+  }                                                                                                                 \
+  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                                                          \
+  namespace kernel {                                                                                                \
+  inline constexpr Kernel<RESULT PARAMETERS> NAME{#NAME, &::lamina::cuda::NAME, &cpu::base::NAME, &cpu::avx2::NAME, \
+                                                  &cpu::avx512::NAME};                                              \
   }
 #else
-#define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                        \
-  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                                         \
-  namespace cpu::base {                                                                            \
-  RESULT NAME PARAMETERS;                                                                          \
-  }                                                                                                \
-  namespace kernel {                                                                               \
-  inline constexpr cpu::Kernel<RESULT PARAMETERS> NAME{#NAME, &cpu::base::NAME, nullptr, nullptr}; \
+#define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                                          \
+  namespace cpu::base {                                                                                              \
+  RESULT NAME PARAMETERS;                                                                                            \
+  }                                                                                                                  \
+  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                                                           \
+  namespace kernel {                                                                                                 \
+  inline constexpr Kernel<RESULT PARAMETERS> NAME{#NAME, &::lamina::cuda::NAME, &cpu::base::NAME, nullptr, nullptr}; \
   }
 #endif
 

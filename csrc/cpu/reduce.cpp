@@ -6,14 +6,14 @@
 
 #include "core/pool.h"
 
-namespace lamina::kernel {
+namespace lamina::cpu {
 
 namespace {
 constexpr int64_t kGrain = 32768;  // elements in a chunk: a few microseconds
 constexpr int64_t kFewUnits = 32;  // with fewer units than this the reduced elements are split too
 }  // namespace
 
-void reduce(Stream stream, const ReduceJob& job) {
+void reduce(const ReduceJob& job) {
   const int64_t results = job.kept.total, total = job.reduced.total;
   if (results == 0) return;
   int64_t units = results, width = 1;
@@ -28,14 +28,14 @@ void reduce(Stream stream, const ReduceJob& job) {
     parallel_for(units * pieces, [&](int64_t chunk) {
       const int64_t unit = chunk % units, piece = chunk / units;
       char* place = reinterpret_cast<char*>(states.get()) + piece * results * kStateBytes;
-      reduce_part(stream, job, unit, unit + 1, piece * step, std::min(total, (piece + 1) * step), place);
+      kernel::reduce_part({}, job, unit, unit + 1, piece * step, std::min(total, (piece + 1) * step), place);
     });
-    return reduce_finish(stream, job, 0, results, pieces, results, states.get());
+    return kernel::reduce_finish({}, job, 0, results, pieces, results, states.get());
   }
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, total * width));
   parallel_for(chunk_count(units, grain), [&](int64_t chunk) {
-    reduce_part(stream, job, chunk * grain, std::min(units, (chunk + 1) * grain), 0, total, nullptr);
+    kernel::reduce_part({}, job, chunk * grain, std::min(units, (chunk + 1) * grain), 0, total, nullptr);
   });
 }
 
-}  // namespace lamina::kernel
+}  // namespace lamina::cpu

@@ -56,10 +56,8 @@ LM_KERNEL(void, reduce_finish,
           (const ReduceJob& job, int64_t begin, int64_t end, int64_t pieces, int64_t results, void* states))
 
 #ifndef LM_ISA
-namespace kernel {
 // The whole job: cuts the chunks and runs them on the pool.
-void reduce(Stream stream, const ReduceJob& job);
-}  // namespace kernel
+LM_JOB(void, reduce, (const ReduceJob& job))
 #endif
 
 }  // namespace lamina

@@ -107,8 +107,7 @@ void run_kind(const ScanJob& job) {
 
 }  // namespace
 
-void kernel::scan(Stream stream, const ScanJob& job) {
-  if (!stream.device.is_cpu()) cpu::throw_no_cuda("scan");
+void cpu::scan(const ScanJob& job) {
   dispatch_all(job.dtype, [&]<class T>() {
     // f16 and bf16 are scanned in float, bool as uint8.
     if constexpr (std::is_same_v<T, bool>)
@@ -118,8 +117,7 @@ void kernel::scan(Stream stream, const ScanJob& job) {
   });
 }
 
-void kernel::linear_scan(Stream stream, const RecurrenceJob& job) {
-  if (!stream.device.is_cpu()) cpu::throw_no_cuda("linear_scan");
+void cpu::linear_scan(const RecurrenceJob& job) {
   dispatch_float(job.dtype, "linear_scan", [&]<class T>() {
     over_lines(job.outer, job.n, job.inner, [&](int64_t o, int64_t first, int64_t lines) {
       double state[kLines] = {};

@@ -2,8 +2,8 @@
 // for every instruction set: a scan is a chain. Chunks are whole lines, so results do not depend on the number of
 // threads.
 #pragma once
-#include "core/device.h"
 #include "core/dtype.h"
+#include "cpu/kernel.h"
 
 namespace lamina {
 
@@ -29,9 +29,7 @@ struct RecurrenceJob {
   int64_t outer, n, inner;
 };
 
-namespace kernel {
-void scan(Stream stream, const ScanJob& job);
-void linear_scan(Stream stream, const RecurrenceJob& job);
-}  // namespace kernel
+LM_JOB(void, scan, (const ScanJob& job))
+LM_JOB(void, linear_scan, (const RecurrenceJob& job))
 
 }  // namespace lamina

@@ -103,14 +103,9 @@ void by_type(DType dtype, F f) {
                [&]<class T>() { f.template operator()<std::conditional_t<std::is_same_v<T, bool>, uint8_t, T>>(); });
 }
 
-void check_cpu(Stream stream, const char* name) {
-  if (!stream.device.is_cpu()) cpu::throw_no_cuda(name);
-}
-
 }  // namespace
 
-void kernel::sort(Stream stream, const SortJob& job) {
-  check_cpu(stream, "sort");
+void cpu::sort(const SortJob& job) {
   by_type(job.dtype, [&]<class T>() {
     over_rows<T>(job, [&](int64_t r, auto* items, auto* scratch) {
       const int64_t n = job.n, k = job.k;
@@ -131,8 +126,7 @@ void kernel::sort(Stream stream, const SortJob& job) {
   });
 }
 
-void kernel::select_kth(Stream stream, const SortJob& job, int64_t k, bool nan_first) {
-  check_cpu(stream, "select_kth");
+void cpu::select_kth(const SortJob& job, int64_t k, bool nan_first) {
   by_type(job.dtype, [&]<class T>() {
     over_rows<T>(job, [&](int64_t r, auto* items, auto*) {
       const T* row = static_cast<const T*>(job.x) + r * job.n;
@@ -150,8 +144,7 @@ void kernel::select_kth(Stream stream, const SortJob& job, int64_t k, bool nan_f
   });
 }
 
-void kernel::search_sorted(Stream stream, const SearchJob& job) {
-  check_cpu(stream, "search_sorted");
+void cpu::search_sorted(const SearchJob& job) {
   by_type(job.dtype, [&]<class T>() {
     const int64_t total = job.rows * job.m;
     parallel_for(chunk_count(total, 1024), [&](int64_t chunk) {
@@ -175,8 +168,7 @@ void kernel::search_sorted(Stream stream, const SearchJob& job) {
   });
 }
 
-int64_t kernel::find_runs(Stream stream, DType dtype, const void* sorted, int64_t n, int64_t* starts) {
-  check_cpu(stream, "find_runs");
+int64_t cpu::find_runs(DType dtype, const void* sorted, int64_t n, int64_t* starts) {
   int64_t runs = 0;
   by_type(dtype, [&]<class T>() {
     const T* x = static_cast<const T*>(sorted);
@@ -192,9 +184,7 @@ int64_t kernel::find_runs(Stream stream, DType dtype, const void* sorted, int64_
   return runs;
 }
 
-void kernel::count_bins(Stream stream, const int64_t* x, int64_t n, const double* weights, double* weighted,
-                        int64_t* counts) {
-  check_cpu(stream, "count_bins");
+void cpu::count_bins(const int64_t* x, int64_t n, const double* weights, double* weighted, int64_t* counts) {
   for (int64_t i = 0; i < n; ++i) {
     if (weights)
       weighted[x[i]] += weights[i];

@@ -2,8 +2,8 @@
 // position become one integer whose order is the wanted order (NaN last, ties by position), so that every sort is
 // stable and needs no comparison function; long rows are sorted by its digits.
 #pragma once
-#include "core/device.h"
 #include "core/dtype.h"
+#include "cpu/kernel.h"
 
 namespace lamina {
 
@@ -28,15 +28,13 @@ struct SearchJob {
   bool shared, right;
 };
 
-namespace kernel {
-void sort(Stream stream, const SortJob& job);
+LM_JOB(void, sort, (const SortJob& job))
 // The k-th smallest (from 0) of each row and its position; `nan_first`: the first NaN, where there is one.
-void select_kth(Stream stream, const SortJob& job, int64_t k, bool nan_first);
-void search_sorted(Stream stream, const SearchJob& job);
+LM_JOB(void, select_kth, (const SortJob& job, int64_t k, bool nan_first))
+LM_JOB(void, search_sorted, (const SearchJob& job))
 // Of n sorted values: the first position of every run of equal ones. `starts` has room for n; returns how many.
-int64_t find_runs(Stream stream, DType dtype, const void* sorted, int64_t n, int64_t* starts);
+LM_JOB(int64_t, find_runs, (DType dtype, const void* sorted, int64_t n, int64_t* starts))
 // counts[x[i]] += weights[i], or 1.
-void count_bins(Stream stream, const int64_t* x, int64_t n, const double* weights, double* weighted, int64_t* counts);
-}  // namespace kernel
+LM_JOB(void, count_bins, (const int64_t* x, int64_t n, const double* weights, double* weighted, int64_t* counts))
 
 }  // namespace lamina

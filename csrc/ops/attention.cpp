@@ -43,7 +43,7 @@ struct Product {
     p.a = a, p.a_row = a_turned ? 1 : a_step, p.a_col = a_turned ? a_step : 1;
     p.b = b, p.b_row = b_turned ? 1 : b_step, p.b_col = b_turned ? b_step : 1;
     p.c = c, p.c_row = c_step, p.alpha = alpha, p.beta = beta;
-    cpu::gemm(stream, p);
+    kernel::gemm(stream, p, {});
   }
 };
 

@@ -23,7 +23,8 @@ struct Where {  // condition ? a : b
     DType dtype = result_type({&a, &b});
     Shape sizes = broadcast(broadcast(condition.sizes(), a.sizes(), "where"), b.sizes(), "where");
     Tensor out = empty_tensor(sizes, dtype, condition.device());
-    LoopCall call{kernel::select_loop(stream_of(condition.device()), dtype), nullptr, dtype, dtype, DType::Bool};
+    Formula formula{Formula::Select, 0};
+    LoopCall call{formula, find_loop(formula, dtype), nullptr, dtype, dtype, DType::Bool};
     run_loop(call, out, {&condition, &a, &b});
     if (ctx.recording()) {
       ctx.save(condition);
@@ -118,9 +119,8 @@ bool has_nan(const Tensor& x) {
 Tensor add_into(Tensor a, const Tensor& b) {
   NoGrad guard;
   DType compute = compute_type(a.dtype());
-  Loop loop = is_floating(compute) ? kernel::binary_float_loop(stream_of(a.device()), BinaryId::add, compute)
-                                   : kernel::binary_int_loop(stream_of(a.device()), BinaryId::add, compute);
-  run_loop({loop, nullptr, compute, compute}, a, {&a, &b});
+  Formula formula{Formula::Binary, int(BinaryId::add)};
+  run_loop({formula, find_loop(formula, compute), nullptr, compute, compute}, a, {&a, &b});
   return a;
 }
 

@@ -75,8 +75,8 @@ struct Conv {
     if (y.numel() == 0) return cast(y, x.dtype());
     const Tensor input = computable(x), weight = dense(w);
     const OptTensor b = dense(bias);
-    cpu::conv_forward(stream_of(x.device()), y.dtype(), geometry(spec, x.sizes(), w.sizes(), sizes), image(input),
-                      weight.data(), data_of(b), y.data());
+    kernel::conv_forward(stream_of(x.device()), y.dtype(), geometry(spec, x.sizes(), w.sizes(), sizes), image(input),
+                         weight.data(), data_of(b), y.data());
     return cast(y, x.dtype());
   }
   Grads backward(Ctx& ctx, const Tensor& grad) const {
@@ -104,8 +104,8 @@ struct ConvTranspose {
     if (x.numel() == 0) return cast(x, y.dtype());
     const Tensor input = computable(y), weight = dense(w);
     const OptTensor b = dense(bias);
-    cpu::conv_data_grad(stream_of(y.device()), x.dtype(), geometry(spec, result, w.sizes(), y.sizes()), image(input),
-                        weight.data(), data_of(b), x.data());
+    kernel::conv_data_grad(stream_of(y.device()), x.dtype(), geometry(spec, result, w.sizes(), y.sizes()), image(input),
+                           weight.data(), data_of(b), x.data());
     return cast(x, y.dtype());
   }
   Grads backward(Ctx& ctx, const Tensor& grad) const {
@@ -132,8 +132,8 @@ struct ConvWeightGrad {
     Tensor grad_w = empty_tensor(sizes, compute_type(x.dtype()), x.device());
     if (x.numel() == 0 || grad_y.numel() == 0) return cast(zeros_of(grad_w), x.dtype());
     const Tensor input = computable(x), grad = computable(grad_y);
-    cpu::conv_weight_grad(stream_of(x.device()), grad_w.dtype(), geometry(spec, x.sizes(), sizes, grad_y.sizes()),
-                          image(input), image(grad), grad_w.data());
+    kernel::conv_weight_grad(stream_of(x.device()), grad_w.dtype(), geometry(spec, x.sizes(), sizes, grad_y.sizes()),
+                             image(input), image(grad), grad_w.data());
     return cast(grad_w, x.dtype());
   }
   Grads backward(Ctx& ctx, const Tensor& grad) const {

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "autograd/apply.h"
+#include "core/backend.h"
 #include "ops/ops.h"
 
 namespace lamina {
@@ -107,36 +108,66 @@ struct Cast {
   Grads backward(Ctx&, const Tensor& grad) const { return {cast(grad, from)}; }
 };
 
+struct ToDevice {
+  static constexpr const char* kName = "to";
+  Device from, to;
+  Tensor forward(Ctx&, const Tensor& x) const {
+    Tensor out = is_dense(x.sizes(), x.strides()) ? empty_strided_tensor(x.sizes(), x.strides(), x.dtype(), to)
+                                                  : empty_tensor(x.sizes(), x.dtype(), to);
+    copy_into(out, x);
+    return out;
+  }
+  Grads backward(Ctx&, const Tensor& grad) const { return {to_device(grad, from)}; }
+};
+
 }  // namespace
+
+Tensor to_device(const Tensor& x, Device device) {
+  return x.device() == device ? x : apply(ToDevice{x.device(), device}, x);
+}
 
 Tensor full_tensor(const Shape& sizes, const Scalar& value, DType dtype, Device device) {
   FillValue fill(value, dtype);
   Tensor out = empty_tensor(sizes, dtype, device);
   int64_t n = out.numel(), one = 1, zero = 0;
-  cpu::copy_strided(1, &n, out.data(), &one, dtype, fill.bytes, &zero, dtype);
+  kernel::copy_strided(stream_of(device), 1, &n, out.data(), &one, dtype, fill.bytes, &zero, dtype);
   return out;
 }
 
 Tensor ones_tensor(const Shape& sizes, DType dtype, Device device) { return full_tensor(sizes, 1, dtype, device); }
 
+// Between devices bytes are copied: elements are brought to their order and dtype on the side of the source first, so
+// that a cast to fewer bytes happens before the bus, and spread out on the side of the destination.
+static void copy_across(const Tensor& dst, const Tensor& src) {
+  Tensor packed = cast(contiguous(src), dst.dtype());
+  Tensor landed =
+      dst.is_contiguous() && dst.sizes() == src.sizes() ? dst : empty_tensor(src.sizes(), dst.dtype(), dst.device());
+  const Device device = dst.device().is_cpu() ? src.device() : dst.device();
+  LM_CHECK(dst.device().is_cpu() || src.device().is_cpu(), RuntimeError, "copy: from ", src.device(), " to ",
+           dst.device(), "; need one of them to be the cpu");
+  const CopyKind kind = dst.device().is_cpu() ? CopyKind::DeviceToHost : CopyKind::HostToDevice;
+  if (const int64_t bytes = packed.numel() * packed.itemsize())
+    backend(device).copy(stream_of(device), landed.data(), packed.data(), size_t(bytes), kind);
+  if (!landed.is(dst)) copy_into(dst, landed);
+}
+
 void copy_into(const Tensor& dst, const Tensor& src) {
-  LM_CHECK(dst.device().is_cpu() && src.device().is_cpu(), RuntimeError, "copy: from ", src.device(), " to ",
-           dst.device(), "; this build copies on the cpu only");
   LM_CHECK(src.dim() <= dst.dim() && broadcast(dst.sizes(), src.sizes(), "copy") == dst.sizes(), ValueError,
            "copy: a source of shape ", src.sizes(), " does not fit a destination of shape ", dst.sizes(),
            "; need a shape that broadcasts to it");
+  if (dst.device() != src.device()) return copy_across(dst, src);
   if (may_overlap(dst, src)) {
     if (dst.data() == src.data() && dst.sizes() == src.sizes() && dst.strides() == src.strides() &&
         dst.dtype() == src.dtype())
       return;
-    Tensor apart = empty_tensor(src.sizes(), src.dtype());
-    cpu::copy_strided(src.dim(), src.sizes().data(), apart.data(), apart.strides().data(), src.dtype(), src.data(),
-                      src.strides().data(), src.dtype());
+    Tensor apart = empty_tensor(src.sizes(), src.dtype(), src.device());
+    kernel::copy_strided(stream_of(src.device()), src.dim(), src.sizes().data(), apart.data(), apart.strides().data(),
+                         src.dtype(), src.data(), src.strides().data(), src.dtype());
     return copy_into(dst, apart);
   }
   Shape strides = broadcast_strides(src.sizes(), src.strides(), dst.sizes());
-  cpu::copy_strided(dst.dim(), dst.sizes().data(), dst.data(), dst.strides().data(), dst.dtype(), src.data(),
-                    strides.data(), src.dtype());
+  kernel::copy_strided(stream_of(dst.device()), dst.dim(), dst.sizes().data(), dst.data(), dst.strides().data(),
+                       dst.dtype(), src.data(), strides.data(), src.dtype());
 }
 
 Tensor copy_dense(const Tensor& x) {

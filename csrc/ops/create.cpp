@@ -21,12 +21,12 @@ void check_size(const Shape& size, DType dtype, const char* op) {
 
 Tensor checked_empty(const Shape& size, DType dtype, std::optional<Device> device, const char* op) {
   check_size(size, dtype, op);
-  return empty_tensor(size, dtype, device.value_or(Device{}));
+  return empty_tensor(size, dtype, device.value_or(default_device()));
 }
 
 Tensor checked_full(const Shape& size, const Scalar& value, DType dtype, std::optional<Device> device, const char* op) {
   check_size(size, dtype, op);
-  return full_tensor(size, value, dtype, device.value_or(Device{}));
+  return full_tensor(size, value, dtype, device.value_or(default_device()));
 }
 
 // The memory order of x where it is dense, as PyTorch's *_like keeps it.
@@ -159,7 +159,7 @@ Tensor empty_strided(const Shape& size, const Shape& stride, std::optional<DType
   }
   LM_CHECK(last < (int64_t(1) << 59), ValueError, "empty_strided: size ", size, " with stride ", stride,
            " does not fit in 64 bits");
-  return empty_strided_tensor(size, stride, dtype_or_default(dtype), device.value_or(Device{}));
+  return empty_strided_tensor(size, stride, dtype_or_default(dtype), device.value_or(default_device()));
 }
 
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, std::optional<DType> dtype,

@@ -58,10 +58,10 @@ void run_loop(const LoopCall& call, const Tensor& out, std::initializer_list<con
     flat = flat && x->dtype() == compute && same_layout(*x, out);
     data[n] = x->data();
     sizes[n] = item_size(compute);
-    args[n] = {data[n], x->dtype(), compute, nullptr};
+    args[n] = {data[n], x->dtype(), compute, nullptr, x->device().is_cpu()};
     ++n;
   }
-  if (flat)
+  if (flat && out.device().is_cpu())
     return cpu::elementwise_flat(call.loop, call.functor, out.numel(), out.data(), item_size(call.result), data, sizes,
                                  n);
   int i = 0;
@@ -71,7 +71,8 @@ void run_loop(const LoopCall& call, const Tensor& out, std::initializer_list<con
     ++i;
   }
   cpu::ElementwiseArg target{out.data(), out.dtype(), call.result, out.strides().data()};
-  cpu::elementwise(call.loop, call.functor, out.dim(), out.sizes().data(), target, args, n);
+  kernel::elementwise(stream_of(out.device()),
+                      {call.formula, call.loop, call.functor, out.dim(), out.sizes().data(), target, args, n});
 }
 
 namespace {
@@ -148,16 +149,14 @@ struct Unary {
     DType dtype = compute_dtype<F>(x.dtype(), name()), compute = compute_type(dtype);
     if (dtype == DType::Bool && !F::kPredicate && kId == UnaryId::neg)
       fail<TypeError>("neg: not defined for bool; use logical_not or ~");
-    Stream stream = stream_of(x.device());
-    Loop loop = is_floating(compute)
-                    ? kernel::unary_float_loop(stream, kId, compute)
-                    : kernel::unary_int_loop(stream, dtype == DType::Bool ? on_bool(kId) : kId, compute);
+    Formula formula{Formula::Unary, int(dtype == DType::Bool ? on_bool(kId) : kId)};
+    Loop loop = find_loop(formula, compute);
     LM_CHECK(loop, TypeError, name(), ": not defined for ", x.dtype());
     Tensor out = allocate_result(x.sizes(), F::kPredicate ? DType::Bool : dtype, {&x});
-    F formula = f;
-    if constexpr (requires { formula.limit(1.0); })  // halves are computed in float, but have their own largest number
-      if (is_half(dtype)) formula.limit(largest_half(dtype));
-    run_loop({loop, &formula, compute, F::kPredicate ? DType::Bool : compute}, out, {&x});
+    F functor = f;
+    if constexpr (requires { functor.limit(1.0); })  // halves are computed in float, but have their own largest number
+      if (is_half(dtype)) functor.limit(largest_half(dtype));
+    run_loop({formula, loop, &functor, compute, F::kPredicate ? DType::Bool : compute}, out, {&x});
     if constexpr (has_df_y<F>)
       ctx.save_output(out);
     else if constexpr (has_df_x<F>)
@@ -180,8 +179,8 @@ struct Unary {
       }
       DType compute = compute_type(grad.dtype());
       Tensor out = allocate_result(grad.sizes(), grad.dtype(), {&s, &grad});
-      run_loop({kernel::unary_grad_loop(stream_of(grad.device()), kId, compute), &f, compute, compute}, out,
-               {&grad, &s});
+      Formula formula{Formula::UnaryGrad, int(kId)};
+      run_loop({formula, find_loop(formula, compute), &f, compute, compute}, out, {&grad, &s});
       return {out};
     }
   }
@@ -224,17 +223,15 @@ struct Binary {
     DType dtype = a.dtype() == b.dtype() && !a->wrapped && !b->wrapped ? a.dtype() : result_type({&a, &b});
     dtype = compute_dtype<F>(dtype, name());
     DType compute = compute_type(dtype);
-    Stream stream = stream_of(a.device());
     if (!is_floating(compute) && (kId == BinaryId::floor_divide || kId == BinaryId::remainder || kId == BinaryId::fmod))
       check_no_zero(b, name());
-    Loop loop = is_floating(compute)
-                    ? kernel::binary_float_loop(stream, kId, compute)
-                    : kernel::binary_int_loop(stream, compute == DType::Bool ? on_bool(kId, name()) : kId, compute);
+    Formula formula{Formula::Binary, int(compute == DType::Bool ? on_bool(kId, name()) : kId)};
+    Loop loop = find_loop(formula, compute);
     LM_CHECK(loop, TypeError, name(), ": not defined for ", dtype);
     bool same = a.sizes() == b.sizes();
     Tensor out = allocate_result(same ? a.sizes() : broadcast(a.sizes(), b.sizes(), name()),
                                  F::kPredicate ? DType::Bool : dtype, {&a, &b});
-    run_loop({loop, nullptr, compute, F::kPredicate ? DType::Bool : compute}, out, {&a, &b});
+    run_loop({formula, loop, nullptr, compute, F::kPredicate ? DType::Bool : compute}, out, {&a, &b});
     if (ctx.recording()) {
       a_sizes = a.sizes();
       b_sizes = b.sizes();
@@ -280,8 +277,8 @@ struct Binary {
       DType compute = compute_type(grad.dtype());
       const Tensor &x = a.defined() ? a : b, &y = b.defined() ? b : a;  // an operand that is not read may be missing
       Tensor out = allocate_result(grad.sizes(), grad.dtype(), {&grad, &x, &y});
-      Loop loop = kernel::binary_grad_loop(stream_of(grad.device()), kId, kSide, compute);
-      run_loop({loop, nullptr, compute, compute}, out, {&grad, &x, &y});
+      Formula formula{kSide ? Formula::BinaryGradB : Formula::BinaryGradA, int(kId)};
+      run_loop({formula, find_loop(formula, compute), nullptr, compute, compute}, out, {&grad, &x, &y});
       return out;
     }
   }

@@ -6,7 +6,8 @@
 namespace lamina {
 
 struct LoopCall {
-  Loop loop;
+  Formula formula;
+  Loop loop;  // find_loop(formula, compute)
   const void* functor;
   DType compute;          // what the loop reads
   DType result;           // what it writes

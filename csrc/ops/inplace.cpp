@@ -1,6 +1,7 @@
 // Note [In place]
 // `x.exp_()` is: y = exp(x'), with x' a handle to x's elements and place in the tape *before* the change; then x takes
-// y's elements (version + 1) and y's grad_fn. A node that saved x' notices the version and raises on backward.
+// y's elements (version + 1) and y's grad_fn. A node that saves x' itself saves a copy (`changing`); one that saved x
+// before notices the version and raises on backward.
 // When x is a view, its base must see the change too: the base becomes the output of WriteView, whose inputs are the
 // old base and y. x and every other view of the base, also views of views, now have an outdated place in the tape; each
 // gets a new one, the output of ReadView of the base, when it is used next (refresh_view), as in PyTorch.
@@ -107,6 +108,7 @@ Tensor before_inplace(const Tensor& self, const char* op) {
   x->output_index = self->output_index;
   x->view_version = self->view_version;
   x->requires_grad = self->requires_grad;
+  x->changing = true;
   return x;
 }
 

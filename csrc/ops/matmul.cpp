@@ -57,7 +57,7 @@ void run(const Tensor& out, cpu::GemmProblem p, const cpu::GemmEpilogue& epilogu
   const Stream stream = stream_of(out.device());
   p.dtype = out.dtype();
   p.c = out.data();
-  if (is_floating(p.dtype)) return cpu::gemm(stream, p, epilogue);
+  if (is_floating(p.dtype)) return kernel::gemm(stream, p, epilogue);
   const int64_t item = out.itemsize();
   for (int64_t i = 0; i < p.batch; ++i) {
     auto at = [&](const void* data, const int64_t* offsets, int64_t stride) {

@@ -62,6 +62,7 @@ bool is_contiguous(const Tensor& x, const std::string& memory_format);
 
 // --- differentiable helpers ---
 Tensor cast(const Tensor& x, DType dtype);  // x itself when nothing changes
+Tensor to_device(const Tensor& x, Device device);
 // Every step-th index of [start, end), both clipped to the size and counted from its end when negative, as in Python.
 Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t end, int64_t step = 1);
 Tensor sum_to(const Tensor& x, const Shape& sizes);  // undoes broadcasting: sums what was repeated

@@ -50,7 +50,7 @@ struct Triangle {
     Tensor x = contiguous(input);
     Tensor out = empty_tensor(x.sizes(), x.dtype(), x.device());
     int64_t n = x.size(-1), rows = x.size(-2), count = x.numel() ? x.numel() / n : 0;
-    cpu::copy_bands(x.itemsize(), count, rows, n, x.data(), out.data(), upper, diagonal);
+    kernel::copy_bands(stream_of(x.device()), x.itemsize(), count, rows, n, x.data(), out.data(), upper, diagonal);
     return out;
   }
   Grads backward(Ctx&, const Tensor& grad) const { return {apply(Triangle{upper, diagonal}, grad)}; }

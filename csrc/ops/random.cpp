@@ -41,7 +41,7 @@ template <class F>
 Tensor draw(const Shape& size, DType dtype, std::optional<Device> device, const char* op, F&& f) {
   checked_numel(size, op);
   LM_CHECK(is_floating(dtype), TypeError, op, ": not defined for ", dtype, "; need a floating-point dtype");
-  Tensor out = empty_tensor(size, compute_type(dtype), device.value_or(Device{}));
+  Tensor out = empty_tensor(size, compute_type(dtype), device.value_or(default_device()));
   f(out);
   return cast(out, dtype);
 }
@@ -80,7 +80,7 @@ Tensor draw_integers(const Shape& size, int64_t low, int64_t high, Generator* ge
     LM_CHECK(low >= least && high - 1 <= most, ValueError, op, ": [", low, ", ", high, ") does not fit in ", dtype,
              "; need ", least, " <= low and high <= ", most + 1);
   }
-  Tensor out = empty_tensor(size, DType::I64, device.value_or(Device{}));
+  Tensor out = empty_tensor(size, DType::I64, device.value_or(default_device()));
   fill_integers(out, generator, low, high);
   return cast(out, dtype);
 }

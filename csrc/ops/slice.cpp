@@ -12,10 +12,8 @@ namespace {
 
 // dst += src for layouts where one element of dst may be reached many times. Halves are summed by the caller in float.
 void add_strided(const Tensor& dst, const Tensor& src) {
-  dispatch_float(dst.dtype(), "add_strided", [&]<class T>() {
-    cpu::add_strided(dst.dim(), dst.sizes().data(), dst.data<T>(), dst.strides().data(), src.data<T>(),
-                     src.strides().data());
-  });
+  kernel::add_strided(stream_of(dst.device()), dst.dtype(), dst.dim(), dst.sizes().data(), dst.data(),
+                      dst.strides().data(), src.data(), src.strides().data());
 }
 
 // The opposite of view V over an input of `sizes`.

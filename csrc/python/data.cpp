@@ -45,8 +45,8 @@ PyObject* finish(Tensor x, PyObject* device, PyObject* requires_grad, const char
 
 // tensor(data, ...): always a copy
 PyObject* call_tensor(PyObject* const* values) {
-  return finish(tensor_from_data(values[0], dtype_argument(values[1], "tensor"), "tensor"), values[2], values[3],
-                "tensor");
+  Tensor x = tensor_from_data(values[0], dtype_argument(values[1], "tensor"), "tensor");
+  return finish(is_tensor(values[0]) ? x : place(x, default_device()), values[2], values[3], "tensor");
 }
 
 // The same elements where possible: `x` itself, or a view of an array's memory.
@@ -55,7 +55,7 @@ Tensor share_or_copy(PyObject* data, std::optional<DType> dtype, Sharing sharing
   if (!x.defined()) {
     LM_CHECK(sharing != Sharing::kAlways, ValueError, op, ": copy=False, but a ", Py_TYPE(data)->tp_name,
              " has no memory that a tensor can share");
-    return tensor_from_data(data, dtype, op);
+    return place(tensor_from_data(data, dtype, op), default_device());
   }
   DType wanted = dtype.value_or(x.dtype());
   LM_CHECK(sharing != Sharing::kAlways || wanted == x.dtype(), ValueError, op, ": ", x.dtype(), " to ", wanted,

@@ -2,8 +2,10 @@
 #include <pybind11/stl.h>
 
 #include <cstring>
+#include <tuple>
 
 #include "autograd/apply.h"
+#include "core/backend.h"
 #include "python/args.h"
 
 namespace py = pybind11;
@@ -54,8 +56,7 @@ Device device_from(PyObject* o) {
              RuntimeError, "device: got '", text, "'; need an index such as in 'cuda:0'");
     device.index = int8_t(std::stoi(index));
   }
-  LM_CHECK(device.is_cpu(), RuntimeError, "device: '", text,
-           "' is not available: this build of lamina has no CUDA support");
+  if (!device.is_cpu()) backend(device);  // says why it cannot be used
   return device;
 }
 
@@ -80,6 +81,7 @@ PyObject* shape_tuple(const Shape& shape) {
 
 PyObject* get_shape(PyObject* o, void*) { return shape_tuple(unwrap(o).sizes()); }
 PyObject* get_dtype(PyObject* o, void*) { return Py_NewRef(dtype_object(unwrap(o).dtype())); }
+PyObject* get_is_cuda(PyObject* o, void*) { return PyBool_FromLong(unwrap(o).device().is_cuda()); }
 PyObject* get_device(PyObject* o, void*) { return py::cast(unwrap(o).device()).release().ptr(); }
 PyObject* get_ndim(PyObject* o, void*) { return PyLong_FromLong(unwrap(o).dim()); }
 PyObject* get_itemsize(PyObject* o, void*) { return PyLong_FromLongLong(unwrap(o).itemsize()); }
@@ -262,16 +264,17 @@ PyObject* method_to(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* 
   return guarded([&]() -> PyObject* {
     const Tensor& x = unwrap(o);
     DType dtype = x.dtype();
+    Device device = x.device();
     bool copy = false;
     std::string format;
     auto take = [&](PyObject* value) {
       if (value == Py_None) return;
       if (is_tensor(value))
-        dtype = unwrap(value).dtype();
+        std::tie(dtype, device) = std::make_pair(unwrap(value).dtype(), unwrap(value).device());
       else if (is_dtype(value))
         dtype = dtype_from(value);
       else
-        device_from(value);  // only the CPU exists: anything else raises
+        device = device_from(value);
     };
     for (Py_ssize_t i = 0; i < n; ++i) take(args[i]);
     for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames); ++k) {
@@ -288,11 +291,12 @@ PyObject* method_to(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* 
     }
     if (format == "preserve_format") format.clear();
     const bool reorder = !format.empty() && !is_contiguous(x, format);
-    if (dtype == x.dtype() && !copy && !reorder) return Py_NewRef(o);
+    if (dtype == x.dtype() && device == x.device() && !copy && !reorder) return Py_NewRef(o);
     Tensor out;
     {
       ReleaseGil release(is_large(x));
-      out = dtype != x.dtype() ? cast(x, dtype) : reorder ? x : clone(x);
+      const bool same = dtype == x.dtype() && device == x.device() && !reorder;
+      out = same ? clone(x) : to_device(cast(x, dtype), device);
       if (!format.empty()) out = contiguous(out, format);
     }
     return wrap(out);
@@ -302,7 +306,23 @@ template <DType kTo>
 PyObject* method_cast(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* { return unwrap(o).dtype() == kTo ? Py_NewRef(o) : wrap(cast(unwrap(o), kTo)); });
 }
-PyObject* method_cpu(PyObject* o, PyObject*) { return Py_NewRef(o); }
+PyObject* moved(PyObject* o, Device device) {
+  return unwrap(o).device() == device ? Py_NewRef(o) : wrap(to_device(unwrap(o), device));
+}
+PyObject* method_cpu(PyObject* o, PyObject*) {
+  return guarded([&] { return moved(o, Device()); });
+}
+PyObject* method_cuda(PyObject* o, PyObject* const* args, Py_ssize_t n) {
+  return guarded([&] {
+    Device device{DeviceType::CUDA};
+    if (n > 0 && PyLong_Check(args[0]))
+      device.index = int8_t(PyLong_AsLong(args[0]));
+    else if (n > 0)
+      device = device_from(args[0]);
+    backend(device);
+    return moved(o, device);
+  });
+}
 PyObject* method_type(PyObject* o, PyObject* const* args, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
     const Tensor& x = unwrap(o);
@@ -365,6 +385,7 @@ PyGetSetDef tensor_getset[] = {
     GET("shape", get_shape),
     GET("dtype", get_dtype),
     GET("device", get_device),
+    GET("is_cuda", get_is_cuda),
     GET("ndim", get_ndim),
     GET("itemsize", get_itemsize),
     GET("nbytes", get_nbytes),
@@ -414,6 +435,7 @@ PyMethodDef tensor_methods[] = {
     {"byte", method_cast<DType::U8>, METH_NOARGS, "As uint8."},
     {"bool", method_cast<DType::Bool>, METH_NOARGS, "As bool: whether each element is not zero."},
     {"cpu", method_cpu, METH_NOARGS, "On the CPU."},
+    {"cuda", FAST(method_cuda), METH_FASTCALL, "cuda(device=None): on a CUDA device, 'cuda:0' unless given."},
     {"type", FAST(method_type), METH_FASTCALL, "type(dtype=None): the dtype's name, or a conversion."},
     {"type_as", method_type_as, METH_O, "type_as(other): converted to other's dtype."},
     {"retain_grad", method_retain_grad, METH_NOARGS, "Keep .grad of this non-leaf tensor in backward."},

@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "autograd/engine.h"
-#include "autograd/mode.h"
+#include "core/mode.h"
 #include "ops/ops.h"
 
 using namespace lamina;

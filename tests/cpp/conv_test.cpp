@@ -106,19 +106,19 @@ TEST(Conv, ForwardAndBothGradients) {
       const cpu::ConvImage x_last = image(nullptr, g.c_in, g.in, true), y_last = image(nullptr, g.c_out, g.out, true);
 
       std::vector<double> y(out, NAN), grad_x(in, NAN), grad_w(weights, NAN);
-      cpu::conv_forward({}, DType::F64, g, xs, w.data(), bias.data(), y.data());
+      cpu::conv_forward(DType::F64, g, xs, w.data(), bias.data(), y.data());
       std::vector<double> want(out);
       for (size_t i = 0; i < want.size(); ++i) want[i] = bias[i % size_t(g.c_out)];
       each_product(g, xs, y_last, [&](int64_t a, int64_t b, int64_t c) { want[c] += x[a] * w[b]; });
       expect_close(y, want, "forward");
 
-      cpu::conv_data_grad({}, DType::F64, g, gs, w.data(), bias_in.data(), grad_x.data());
+      cpu::conv_data_grad(DType::F64, g, gs, w.data(), bias_in.data(), grad_x.data());
       want.assign(in, 0);
       for (size_t i = 0; i < want.size(); ++i) want[i] = bias_in[i % size_t(g.c_in)];
       each_product(g, x_last, gs, [&](int64_t a, int64_t b, int64_t c) { want[a] += grad[c] * w[b]; });
       expect_close(grad_x, want, "data gradient");
 
-      cpu::conv_weight_grad({}, DType::F64, g, xs, gs, grad_w.data());
+      cpu::conv_weight_grad(DType::F64, g, xs, gs, grad_w.data());
       want.assign(weights, 0);
       each_product(g, xs, gs, [&](int64_t a, int64_t b, int64_t c) { want[b] += grad[c] * x[a]; });
       expect_close(grad_w, want, "weight gradient");
@@ -136,9 +136,9 @@ TEST(Conv, SameBitsForAnyNumberOfThreads) {
   for (int threads : {1, 2, 5}) {
     set_num_threads(threads);
     const cpu::ConvImage xs = image(x.data(), g.c_in, g.in, true), gs = image(grad.data(), g.c_out, g.out, true);
-    cpu::conv_forward({}, DType::F64, g, xs, w.data(), nullptr, again[0].data());
-    cpu::conv_data_grad({}, DType::F64, g, gs, w.data(), nullptr, again[1].data());
-    cpu::conv_weight_grad({}, DType::F64, g, xs, gs, again[2].data());
+    cpu::conv_forward(DType::F64, g, xs, w.data(), nullptr, again[0].data());
+    cpu::conv_data_grad(DType::F64, g, gs, w.data(), nullptr, again[1].data());
+    cpu::conv_weight_grad(DType::F64, g, xs, gs, again[2].data());
     for (int i = 0; i < 3; ++i) {
       if (threads == 1) first[i] = again[i];
       EXPECT_EQ(0, std::memcmp(first[i].data(), again[i].data(), again[i].size() * 8)) << threads << " threads, " << i;

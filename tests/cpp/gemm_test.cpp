@@ -47,7 +47,7 @@ void check(const Case& t) {
   p.b = b.data(), p.b_row = t.b_transposed ? 1 : t.n, p.b_col = t.b_transposed ? t.k : 1;
   p.c = c.data(), p.c_row = t.c_transposed ? 1 : t.n, p.c_col = t.c_transposed ? t.m : 1;
   p.alpha = t.alpha, p.beta = t.beta;
-  cpu::gemm({}, p, {t.bias ? bias.data() : nullptr, t.bias_per_row, t.relu});
+  cpu::gemm(p, {t.bias ? bias.data() : nullptr, t.bias_per_row, t.relu});
   double worst = 0;
   for (int64_t i = 0; i < t.m; ++i)
     for (int64_t j = 0; j < t.n; ++j) {
@@ -130,16 +130,16 @@ TEST(Gemm, BatchesAndOffsets) {
   p.m = m, p.n = n, p.k = k, p.a_row = k, p.b_row = n, p.c_row = n;
   p.a = a.data(), p.b = b.data(), p.c = c.data();
   p.batch = batch, p.a_batch = m * k, p.b_batch = 0, p.c_batch = m * n;
-  cpu::gemm({}, p);
+  cpu::gemm(p, {});
   p.c = by_offset.data(), p.a_offsets = a_offsets;
-  cpu::gemm({}, p);
+  cpu::gemm(p, {});
   p.batch = 1, p.a_offsets = nullptr, p.c = one.data();
   for (int i = 0; i < batch; ++i) {
     p.a = a.data() + i * m * k;
-    cpu::gemm({}, p);
+    cpu::gemm(p, {});
     EXPECT_EQ(0, std::memcmp(one.data(), c.data() + i * m * n, one.size() * 4));
     p.a = a.data() + a_offsets[i];
-    cpu::gemm({}, p);
+    cpu::gemm(p, {});
     EXPECT_EQ(0, std::memcmp(one.data(), by_offset.data() + i * m * n, one.size() * 4));
   }
 }
@@ -154,7 +154,7 @@ TEST(Gemm, SameBitsForAnyNumberOfThreads) {
     for (int threads : {1, 2, 5}) {
       set_num_threads(threads);
       p.c = threads == 1 ? first.data() : c.data();
-      cpu::gemm({}, p);
+      cpu::gemm(p, {});
       EXPECT_TRUE(threads == 1 || std::memcmp(first.data(), c.data(), c.size() * 4) == 0) << m << " " << threads;
     }
   }

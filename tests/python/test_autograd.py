@@ -76,6 +76,25 @@ def test_saved_tensor_changed_in_place():
         y.sum().backward()
 
 
+def test_operators_in_place_keep_what_their_gradient_reads():
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    x = a * 2.0
+    x.mul_(b)  # the gradient of b is x as it was
+    x.sin_()
+    x.sum().backward()
+    expected = np.cos(np.array([6.0, 16.0]))
+    assert np.allclose(b.grad.numpy(), expected * [2.0, 4.0])
+    assert np.allclose(a.grad.numpy(), expected * 2.0 * np.array([3.0, 4.0]))
+
+    def square_in_place(t):
+        y = t * 1.0
+        y *= t
+        return y.exp_()
+
+    assert lamina.autograd.gradcheck(square_in_place, leaf([0.3, -0.7]))
+    assert lamina.autograd.gradgradcheck(square_in_place, leaf([0.3, -0.7]))
+
+
 def test_leaf_cannot_change_in_place():
     x = leaf([1.0, 2.0])
     with pytest.raises(RuntimeError, match="leaf tensor that requires grad"):

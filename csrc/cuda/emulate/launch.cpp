@@ -40,6 +40,7 @@ const std::set<std::string>& launched_kernels() { return names(); }
 void run_grid(const void* kernel, dim3 grid, dim3 dim, size_t shared_bytes, void (*body)(const void*),
               const void* closure) {
   install_fault_handler();
+  const MemoryAccess access;
   kernel_name = name_of(kernel);
   names().insert(family(kernel_name));
   const uint64_t threads = uint64_t(dim.x) * dim.y * dim.z, blocks = uint64_t(grid.x) * grid.y * grid.z;

@@ -34,6 +34,16 @@ uint64_t& seed_value() {
   return value;
 }
 
+bool protecting = false;
+int accesses = 0;
+
+void set_access(const Mapping& m, bool reachable) {
+  mprotect(m.base + kPage, m.size - 2 * kPage, reachable ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+void set_access(bool reachable) {
+  for (const auto& [data, m] : live()) set_access(m, reachable);
+}
+
 const char* fault_text = "";
 uintptr_t fault_address = 0;
 
@@ -103,7 +113,19 @@ void* allocate_guarded(size_t bytes) {
   char* data = first + kPage + pages - (bytes + kAlign - 1) / kAlign * kAlign;
   std::memset(data, 0xff, bytes);
   live()[data] = {first, size, bytes};
+  if (protecting && accesses == 0) set_access(live()[data], false);
   return data;
+}
+
+void protect(bool on) {
+  protecting = on;
+  set_access(!on);
+}
+MemoryAccess::MemoryAccess() {
+  if (accesses++ == 0 && protecting) set_access(true);
+}
+MemoryAccess::~MemoryAccess() {
+  if (--accesses == 0 && protecting) set_access(false);
 }
 
 void free_guarded(void* p) {

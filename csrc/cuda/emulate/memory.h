@@ -13,6 +13,16 @@ namespace lamina::emulate {
 void* allocate_guarded(size_t bytes);
 void free_guarded(void* p);
 void check_canaries();  // throws Fault
+
+// With protect(true), buffers can be reached only while an MemoryAccess lives, as kernels and copies hold one: an operator that
+// reads the memory of a device on the host then crashes, as it would with a real one.
+void protect(bool on);
+class MemoryAccess {
+ public:
+  MemoryAccess();
+  ~MemoryAccess();
+  MemoryAccess(const MemoryAccess&) = delete;
+};
 // Turns a bad access of a kernel (SIGSEGV, SIGBUS) or a trap of the alignment and bounds checks (SIGILL) into a Fault.
 void install_fault_handler();
 

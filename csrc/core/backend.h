@@ -1,0 +1,67 @@
+// What the engine needs of a device other than the CPU: memory, copies, streams, events and captured graphs, as one
+// table of functions. The one idea: the table is empty until the CUDA backend, where it is compiled in, fills it when
+// the library is loaded; the engine itself never includes a CUDA header. A second backend over plain memory runs the
+// same kernels in tests. Next: cuda/runtime.cpp.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/device.h"
+
+namespace lamina {
+
+enum class CopyKind : uint8_t { HostToDevice, DeviceToHost, DeviceToDevice };
+
+struct Backend {
+  int (*device_count)();      // 0 where there is no driver or no device
+  std::string (*why_none)();  // why device_count() is 0
+  std::string (*device_name)(int8_t device);
+
+  // Memory belongs to the stream it was taken for: freed, it may be handed out again to that stream at once, as a
+  // stream runs in order. Throws OutOfMemoryError.
+  void* (*allocate)(Stream stream, size_t bytes);
+  void (*release)(int8_t device, void* data) noexcept;
+  void (*record_stream)(Stream stream, void* data);  // `stream` uses it too
+  void (*empty_cache)(int8_t device);
+  std::vector<std::pair<const char*, int64_t>> (*memory_stats)(int8_t device);
+  void (*reset_peaks)(int8_t device);
+  void* (*allocate_pinned)(size_t bytes);  // host memory that copies reach without waiting
+  void (*release_pinned)(void* data) noexcept;
+
+  // In the order of the stream. A copy to memory that is not pinned has happened when this returns; one from such
+  // memory has read its source.
+  void (*copy)(Stream stream, void* dst, const void* src, size_t bytes, CopyKind kind);
+
+  // Streams and events are the device's own handles. The current stream belongs to the calling thread.
+  void* (*current_stream)(int8_t device);
+  void (*set_current_stream)(Stream stream);
+  void* (*create_stream)(int8_t device, int priority);
+  void (*destroy_stream)(Stream stream) noexcept;
+  void (*synchronize)(Stream stream);
+  void (*synchronize_device)(int8_t device);
+  bool (*stream_done)(Stream stream);
+  void* (*create_event)(int8_t device, bool timing);
+  void (*destroy_event)(void* event) noexcept;
+  void (*record_event)(void* event, Stream stream);
+  void (*wait_event)(Stream stream, void* event);
+  bool (*event_done)(void* event);
+  void (*synchronize_event)(void* event);
+  double (*elapsed_ms)(void* start, void* end);
+
+  // A graph of everything `stream` is given between begin and end; its memory stays its own until it is destroyed.
+  void* (*begin_capture)(Stream stream);
+  void (*end_capture)(void* graph);
+  void (*launch_graph)(void* graph, Stream stream);
+  void (*destroy_graph)(void* graph) noexcept;
+};
+
+// Filled by the backend before main(); null in a build without it.
+extern const Backend* cuda_backend;
+
+// The backend of `device`. Throws RuntimeError, with the reason, where the device cannot be used.
+const Backend& backend(Device device);
+
+}  // namespace lamina
