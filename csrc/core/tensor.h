@@ -26,7 +26,7 @@ struct TensorImpl final : RefCounted {
   bool inference = false;  // made in inference_mode: may never enter the tape
   // --- autograd ---
   bool requires_grad = false;  // a leaf that collects .grad
-  bool changing = false;      // the handle that an operator in place computes from: what is saved of it is a copy
+  bool changing = false;       // the handle that an operator in place computes from: what is saved of it is a copy
   bool of_taped = false;      // of a view: its base was in the tape, so that without a grad_fn it is out of it for good
   uint16_t output_index = 0;  // which output of grad_fn
   uint32_t view_version = 0;  // storage version when grad_fn was recorded (views only)

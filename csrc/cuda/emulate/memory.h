@@ -14,8 +14,8 @@ void* allocate_guarded(size_t bytes);
 void free_guarded(void* p);
 void check_canaries();  // throws Fault
 
-// With protect(true), buffers can be reached only while an MemoryAccess lives, as kernels and copies hold one: an operator that
-// reads the memory of a device on the host then crashes, as it would with a real one.
+// With protect(true), buffers can be reached only while an MemoryAccess lives, as kernels and copies hold one: an
+// operator that reads the memory of a device on the host then crashes, as it would with a real one.
 void protect(bool on);
 class MemoryAccess {
  public:
