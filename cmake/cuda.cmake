@@ -1,6 +1,6 @@
-# The CUDA backend: csrc/cuda/*.cu into the object library lamina_cuda, with the runtime linked statically and nothing of
-# the driver, cuBLAS or cuDNN, so that the result loads anywhere.
-set(LAMINA_CUDA OFF CACHE STRING
+# The CUDA backend: csrc/cuda into liblamina_cuda.so (Note [The CUDA library], core/backend.h), with NVIDIA's runtime linked
+# statically and nothing of the driver, cuBLAS or cuDNN.
+set(LAMINA_CUDA AUTO CACHE STRING
     "AUTO: when nvcc >= 12.8 is found; ON; OFF; EMULATE: the kernels run on the CPU, for tests without a GPU")
 set_property(CACHE LAMINA_CUDA PROPERTY STRINGS AUTO ON OFF EMULATE)
 set(LAMINA_CUDA_ARCHITECTURES 90a CACHE STRING "GPU architectures to compile for; a release takes 80;86;89;90a;100;120")
@@ -34,14 +34,21 @@ if(LAMINA_WITH_CUDA)
     set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
   endif()
   file(GLOB cuda_sources CONFIGURE_DEPENDS csrc/cuda/*.cu csrc/cuda/*.cpp)
-  add_library(lamina_cuda OBJECT ${cuda_sources})
+  add_library(lamina_cuda SHARED ${cuda_sources})
   target_include_directories(lamina_cuda PRIVATE csrc ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  target_compile_definitions(lamina_cuda PRIVATE LAMINA_VERSION="${PROJECT_VERSION}")
+  target_link_options(lamina_cuda PRIVATE -Wl,--no-undefined -Wl,--exclude-libs,ALL -Wl,--gc-sections)
+  target_link_libraries(lamina_cuda PRIVATE Threads::Threads)
+  if(NOT SKBUILD)
+    set_target_properties(lamina_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${LAMINA_MODULE_DIR})
+  endif()
+  install(TARGETS lamina_cuda LIBRARY DESTINATION lamina)
   target_compile_options(lamina_cuda PRIVATE
     "$<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings;-Xptxas=-v,-warn-spills;--expt-relaxed-constexpr>")
 endif()
 if(LAMINA_CUDA STREQUAL "EMULATE")
   include(emulate)
-  lamina_add_emulated_kernels(lamina_cuda csrc/cuda/emulate/runtime/backend.cpp)
-  set(LAMINA_WITH_CUDA ON)
+  lamina_add_emulated_kernels(lamina_cuda csrc/cuda/emulate/runtime/backend.cpp csrc/cuda/library.cpp)
+  target_compile_definitions(lamina_cuda PRIVATE LAMINA_VERSION="${PROJECT_VERSION}")
 endif()
 message(STATUS "CUDA backend: ${LAMINA_CUDA} -> ${LAMINA_WITH_CUDA}")

@@ -3,6 +3,7 @@
 // the library is loaded; the engine itself never includes a CUDA header. A second backend over plain memory runs the
 // same kernels in tests. Next: cuda/runtime.cpp.
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -58,10 +59,32 @@ struct Backend {
   void (*destroy_graph)(void* graph) noexcept;
 };
 
-// Filled by the backend before main(); null in a build without it.
-extern const Backend* cuda_backend;
+// Note [The CUDA library]
+// liblamina_cuda.so, next to the extension, holds the kernels, this table and NVIDIA's runtime. It is loaded when a
+// CUDA device is first asked for, so that `import lamina` neither maps the kernels nor looks for a driver. Linked into
+// the extension, the runtime's 4 KB of thread-local variables, aligned to a page, would not fit where ours are
+// (cmake/static_tls.sh). Builds that run the kernels on the CPU link the same table in and set `cuda_library`.
+struct CudaLibrary {
+  const char* version;  // LAMINA_VERSION of its build
+  const Backend* backend;
+  void* (*find_kernel)(const char* name);  // lamina::cuda::NAME, or null
+};
+extern const CudaLibrary* cuda_library;
 
 // The backend of `device`. Throws RuntimeError, with the reason, where the device cannot be used.
 const Backend& backend(Device device);
+
+// lamina::cuda::NAME, found by name when first called.
+struct CudaKernel {
+  const char* name;
+  std::atomic<void*> found{nullptr};
+
+  void* function() {
+    if (void* f = found.load(std::memory_order_relaxed)) [[likely]]
+      return f;
+    return find();
+  }
+  void* find();  // throws RuntimeError
+};
 
 }  // namespace lamina

@@ -116,7 +116,7 @@ void Storage::destroy() {
     if (nbytes >= kListed) LiveList::instance().remove(this);
     large_free(data, block_bytes_);
   } else if (kind == Kind::Backend) {
-    cuda_backend->release(device.index, data);
+    backend(device).release(device.index, data);
   } else if (owner_.release) {
     owner_.release(owner_.context);
   }

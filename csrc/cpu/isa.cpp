@@ -40,8 +40,4 @@ const Isa cpu::kIsa = choose();
 
 const char* isa_name() { return kNames[static_cast<int>(isa())]; }
 
-void cpu::throw_no_cuda(const char* name) {
-  throw RuntimeError(std::string(name) + ": this build of lamina has no CUDA support");
-}
-
 }  // namespace lamina

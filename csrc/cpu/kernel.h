@@ -9,7 +9,7 @@
 #include <cstdint>
 
 #ifndef LM_ISA
-#include "core/device.h"
+#include "core/backend.h"
 #endif
 
 namespace lamina {
@@ -29,7 +29,6 @@ enum class Isa : int { base, avx2, avx512 };
 namespace cpu {
 // Constant after load; `base`, which runs everywhere, until then. LAMINA_ISA=base|avx2|avx512 can lower it.
 extern const Isa kIsa;
-[[noreturn]] void throw_no_cuda(const char* name);
 }  // namespace cpu
 
 template <class Signature>
@@ -39,15 +38,12 @@ template <class R, class... Args>
 struct Kernel<R(Args...)> {
   using Function = R (*)(Args...);
   using OnDevice = R(Stream, Args...);
-  const char* name;
-  OnDevice* cuda;  // null where the backend is not compiled in or has no such kernel
+  CudaKernel& cuda;
   Function base, avx2, avx512;
 
   R operator()(Stream stream, Args... args) const {
-    if (!stream.device.is_cpu()) [[unlikely]] {
-      if (!cuda) cpu::throw_no_cuda(name);
-      return cuda(stream, args...);
-    }
+    if (!stream.device.is_cpu()) [[unlikely]]
+      return reinterpret_cast<OnDevice*>(cuda.function())(stream, args...);
 #if defined(__x86_64__)
     if (cpu::kIsa == Isa::avx512) return avx512(args...);
     if (cpu::kIsa == Isa::avx2) return avx2(args...);
@@ -62,61 +58,64 @@ struct Job;
 template <class R, class... Args>
 struct Job<R(Args...)> {
   using OnDevice = R(Stream, Args...);
-  const char* name;
-  OnDevice* cuda;
+  CudaKernel& cuda;
   R (*cpu)(Args...);
 
   R operator()(Stream stream, Args... args) const {
     if (stream.device.is_cpu()) [[likely]]
       return cpu(args...);
-    if (!cuda) cpu::throw_no_cuda(name);
-    return cuda(stream, args...);
+    return reinterpret_cast<OnDevice*>(cuda.function())(stream, args...);
   }
 };
 
-// The same function on the other device, lamina::cuda::NAME(stream, ...) in csrc/cuda/*.cu. Weak: a build without the
-// CUDA backend has none, and its address is null.
-#define LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                 \
-  namespace cuda {                                               \
-  [[gnu::weak]] ::lamina::Job<RESULT PARAMETERS>::OnDevice NAME; \
+// The same function on the other device: lamina::cuda::NAME(stream, ...), defined in csrc/cuda/*.cu, which are a
+// library of their own (Note [The CUDA library]).
+#ifndef LM_CUDA_KERNEL
+#define LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)   \
+  namespace cuda {                                 \
+  ::lamina::Job<RESULT PARAMETERS>::OnDevice NAME; \
+  }                                                \
+  namespace cuda_kernel {                          \
+  inline constinit CudaKernel NAME{#NAME};         \
   }
+#endif
 
-#define LM_JOB(RESULT, NAME, PARAMETERS)                                                            \
-  namespace cpu {                                                                                   \
-  RESULT NAME PARAMETERS;                                                                           \
-  }                                                                                                 \
-  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                                          \
-  namespace kernel {                                                                                \
-  inline constexpr Job<RESULT PARAMETERS> NAME{#NAME, &::lamina::cuda::NAME, &::lamina::cpu::NAME}; \
+#define LM_JOB(RESULT, NAME, PARAMETERS)                                                 \
+  namespace cpu {                                                                        \
+  RESULT NAME PARAMETERS;                                                                \
+  }                                                                                      \
+  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                               \
+  namespace kernel {                                                                     \
+  inline constexpr Job<RESULT PARAMETERS> NAME{cuda_kernel::NAME, &::lamina::cpu::NAME}; \
   }
 
 inline Isa isa() { return cpu::kIsa; }
 const char* isa_name();
 
 #if defined(__x86_64__)
-#define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                                         \
-  namespace cpu::base {                                                                                             \
-  RESULT NAME PARAMETERS;                                                                                           \
-  }                                                                                                                 \
-  namespace cpu::avx2 {                                                                                             \
-  RESULT NAME PARAMETERS;                                                                                           \
-  }                                                                                                                 \
-  namespace cpu::avx512 {                                                                                           \
-  RESULT NAME PARAMETERS;                                                                                           \
-  }                                                                                                                 \
-  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                                                          \
-  namespace kernel {                                                                                                \
-  inline constexpr Kernel<RESULT PARAMETERS> NAME{#NAME, &::lamina::cuda::NAME, &cpu::base::NAME, &cpu::avx2::NAME, \
-                                                  &cpu::avx512::NAME};                                              \
+#define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                              \
+  namespace cpu::base {                                                                                  \
+  RESULT NAME PARAMETERS;                                                                                \
+  }                                                                                                      \
+  namespace cpu::avx2 {                                                                                  \
+  RESULT NAME PARAMETERS;                                                                                \
+  }                                                                                                      \
+  namespace cpu::avx512 {                                                                                \
+  RESULT NAME PARAMETERS;                                                                                \
+  }                                                                                                      \
+  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                                               \
+  namespace kernel {                                                                                     \
+  inline constexpr Kernel<RESULT PARAMETERS> NAME{cuda_kernel::NAME, &cpu::base::NAME, &cpu::avx2::NAME, \
+                                                  &cpu::avx512::NAME};                                   \
   }
 #else
-#define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                                          \
-  namespace cpu::base {                                                                                              \
-  RESULT NAME PARAMETERS;                                                                                            \
-  }                                                                                                                  \
-  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                                                           \
-  namespace kernel {                                                                                                 \
-  inline constexpr Kernel<RESULT PARAMETERS> NAME{#NAME, &::lamina::cuda::NAME, &cpu::base::NAME, nullptr, nullptr}; \
+#define LM_KERNEL(RESULT, NAME, PARAMETERS)                                                               \
+  namespace cpu::base {                                                                                   \
+  RESULT NAME PARAMETERS;                                                                                 \
+  }                                                                                                       \
+  LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                                                                \
+  namespace kernel {                                                                                      \
+  inline constexpr Kernel<RESULT PARAMETERS> NAME{cuda_kernel::NAME, &cpu::base::NAME, nullptr, nullptr}; \
   }
 #endif
 

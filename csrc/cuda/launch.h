@@ -6,7 +6,6 @@
 
 #include "core/device.h"
 #include "core/dtype.h"
-#include "core/storage.h"
 #include "cuda/device.cuh"
 
 #ifdef LM_EMULATE
@@ -67,21 +66,21 @@ inline unsigned blocks_for(int64_t n, int64_t per_block, int64_t limit = INT32_M
   return unsigned(std::min((n + per_block - 1) / per_block, limit));
 }
 
+#ifndef LM_EMULATE
+void* allocate_workspace(Stream stream, size_t bytes);
+void free_workspace(Stream stream, void* data) noexcept;
+#endif
+
 // Memory for one operator, on the stream's device; free for reuse by later work of the same stream when it goes out of
 // scope. Uninitialized (0xff in the emulator).
 class Workspace {
  public:
-  Workspace(Stream stream, size_t bytes) {
 #ifdef LM_EMULATE
-    (void)stream;
-    data_ = emulate::allocate_guarded(bytes);
-#else
-    storage_ = Storage::create(bytes, stream.device);
-    data_ = storage_->data;
-#endif
-  }
-#ifdef LM_EMULATE
+  Workspace(Stream stream, size_t bytes) : stream_(stream), data_(emulate::allocate_guarded(bytes)) {}
   ~Workspace() { emulate::free_guarded(data_); }
+#else
+  Workspace(Stream stream, size_t bytes) : stream_(stream), data_(allocate_workspace(stream, bytes)) {}
+  ~Workspace() { free_workspace(stream_, data_); }
 #endif
   Workspace(const Workspace&) = delete;
 
@@ -91,10 +90,8 @@ class Workspace {
   }
 
  private:
+  Stream stream_;
   void* data_;
-#ifndef LM_EMULATE
-  Ref<Storage> storage_;
-#endif
 };
 
 // The switch over element types with the types of the device: f(float()), f(bf16()), ... as a template lambda

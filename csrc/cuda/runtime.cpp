@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "cuda/caching.h"
+#include "cuda/library.h"
 
 namespace lamina::cuda {
 
@@ -163,7 +164,9 @@ void destroy_graph(void* g) noexcept {
   allocator(graph->stream.device.index).release_pool(graph->pool);
 }
 
-constexpr Backend kBackend = {
+}  // namespace
+
+constinit const Backend backend_table = {
     .device_count = [] { return devices().count; },
     .why_none = [] { return devices().why_none; },
     .device_name =
@@ -215,7 +218,7 @@ constexpr Backend kBackend = {
     .destroy_graph = destroy_graph,
 };
 
-[[gnu::constructor]] void install() { cuda_backend = &kBackend; }
+void* allocate_workspace(Stream stream, size_t bytes) { return allocate(stream, bytes); }
+void free_workspace(Stream stream, void* data) noexcept { allocator(stream.device.index).free(data); }
 
-}  // namespace
 }  // namespace lamina::cuda

@@ -85,6 +85,7 @@ PYBIND11_MODULE(_core, m) {
   lamina::python::bind_properties(m);
   lamina::python::bind_random(m);
   lamina::python::bind_memory(m);
+  lamina::python::bind_cuda(m);
   lamina::python::bind_operators(m);
   lamina::python::bind_autograd(m);
   lamina::python::bind_interop(m);

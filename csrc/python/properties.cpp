@@ -60,6 +60,12 @@ Device device_from(PyObject* o) {
   return device;
 }
 
+// The defaults that `with device(...)` blocks of this thread will restore.
+std::vector<Device>& outer_devices() {
+  static thread_local std::vector<Device> stack;
+  return stack;
+}
+
 // --- attributes ---
 
 namespace {
@@ -480,7 +486,22 @@ void bind_properties(py::module_& m) {
       .def("__str__", [](const Device& d) { return str(d); })
       .def("__repr__", [](const Device& d) { return str("device(type='", d, "')"); })
       .def("__eq__", [](const Device& d, py::object o) { return is_device(o.ptr()) && device_from(o.ptr()) == d; })
-      .def("__hash__", [](const Device& d) { return int(d.type) * 128 + d.index; });
+      .def("__hash__", [](const Device& d) { return int(d.type) * 128 + d.index; })
+      .def("__enter__",
+           [](const Device& d) {
+             outer_devices().push_back(default_device());
+             set_default_device(d);
+             return d;
+           })
+      .def("__exit__", [](const Device&, const py::args&) {
+        set_default_device(outer_devices().back());
+        outer_devices().pop_back();
+      });
+  m.def("get_default_device", &default_device, "Where tensors are made when no device is named.");
+  m.def(
+      "set_default_device",
+      [](py::object device) { set_default_device(device.is_none() ? Device() : device_from(device.ptr())); },
+      py::arg("device"), "Where this thread makes tensors from now on when no device is named; None for the CPU.");
   device_type = reinterpret_cast<PyTypeObject*>(device.ptr());
 
   py::class_<NodeObject>(m, "Node", "An operator recorded on the tape.")

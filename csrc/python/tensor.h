@@ -49,6 +49,7 @@ inline Tensor operand(PyObject* object) { return is_tensor(object) ? unwrap(obje
 void make_tensor_type(pybind11::module_& m);
 void bind_operators(pybind11::module_& m);  // rows of ops.def: functions and methods
 void bind_autograd(pybind11::module_& m);
+void bind_cuda(pybind11::module_& m);                          // devices, streams, events, graphs: lamina/cuda.py
 void bind_properties(pybind11::module_& m);                    // dtype, device, attributes and cold methods
 void bind_interop(pybind11::module_& m);                       // NumPy, DLPack, tensor(data)
 void bind_optimizers(pybind11::module_& m);                    // optim.cpp

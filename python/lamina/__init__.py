@@ -22,7 +22,7 @@ from lamina.autograd import enable_grad, inference_mode, no_grad, set_grad_enabl
 __version__ = "0.1.0"
 
 # Imported on first use, so that `import lamina` takes milliseconds.
-_SUBMODULES = ("nn", "optim", "utils")
+_SUBMODULES = ("cuda", "nn", "optim", "utils")
 _LAZY = {"save": "lamina.io", "load": "lamina.io", "set_printoptions": "lamina._repr", "printoptions": "lamina._repr"}
 
 strided = "strided"

@@ -4,6 +4,7 @@
 #include "core/backend.h"
 #include "core/errors.h"
 #include "cuda/emulate/memory.h"
+#include "cuda/library.h"
 
 namespace lamina::emulate {
 namespace {
@@ -18,7 +19,14 @@ void copy(Stream, void* dst, const void* src, size_t bytes, CopyKind) {
 void* new_name() { return new char; }
 void delete_name(void* name) { delete static_cast<char*>(name); }
 
-constexpr Backend kBackend = {
+}  // namespace
+}  // namespace lamina::emulate
+
+namespace lamina::cuda {
+
+using namespace emulate;
+
+constinit const Backend backend_table = {
     .device_count = [] { return 1; },
     .why_none = [] { return std::string(); },
     .device_name = [](int8_t) { return std::string("emulator"); },
@@ -59,10 +67,10 @@ constexpr Backend kBackend = {
     .destroy_graph = [](void*) noexcept {},
 };
 
-[[gnu::constructor]] void install() {
-  cuda_backend = &kBackend;
+static const bool installed = [] {
+  cuda_library = lamina_cuda_library();
   protect(true);
-}
+  return true;
+}();
 
-}  // namespace
-}  // namespace lamina::emulate
+}  // namespace lamina::cuda
