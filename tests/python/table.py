@@ -181,4 +181,4 @@ def flatten(result: Any) -> list:
 
 def to_numpy(x) -> np.ndarray:
     x = x.detach()
-    return (x.to(lamina.float64) if x.is_floating_point() else x).numpy()
+    return (x.to(lamina.float64) if x.is_floating_point() else x).cpu().numpy()

@@ -20,6 +20,22 @@ DIFFERENTIABLE = [r for r in ROWS if r["differentiable"]]
 ELEMENTWISE = [r for r in ROWS if r["kind"] in ("unary", "binary")]
 each = lambda rows: pytest.mark.parametrize("row", rows, ids=row_id)  # noqa: E731
 
+# The derived tests run once for every kind of device there is; operands are made where `device` says.
+DEVICES = ["cpu", "cuda"] if lamina.cuda.is_available() else ["cpu"]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request):
+    with lamina.device(request.param):
+        yield request.param
+
+
+@pytest.mark.skipif("cuda" not in DEVICES, reason=lamina.cuda.why_unavailable())
+def test_the_operators_run_on_cuda():
+    with lamina.device("cuda"):
+        assert (lamina.ones(3) + 1).device.type == "cuda"
+
+
 # Sums kept in float64, as NumPy and PyTorch do.
 WIDER = {"bincount": (lamina.float64,)}
 # (relative, absolute) error of one rounding of the input and a few of the result.
@@ -51,21 +67,21 @@ def test_every_row_has_samples_and_doc():
 
 
 @each(VALUED)
-def test_forward(row):
+def test_forward(row, device):
     for case in cases(row):
         assert_matches(case, case.call(), case.expected())
 
 
 @each(VALUED)
 @pytest.mark.parametrize("layout", [transposed, strided], ids=["transposed", "strided"])
-def test_layouts(row, layout):
+def test_layouts(row, layout, device):
     for case in cases(row):
         assert_matches(case, case.call(layout=layout), case.expected())
 
 
 @each(VALUED)
 @pytest.mark.parametrize("dtype", [lamina.float32, lamina.bfloat16, lamina.float16], ids=str)
-def test_dtypes(row, dtype):
+def test_dtypes(row, dtype, device):
     """Low precision in, low precision out, close to the float64 oracle of the rounded input."""
     for case in cases(row):
         if not case.float_positions:
@@ -91,7 +107,7 @@ def on_integers(row) -> bool:
 
 
 @each(ELEMENTWISE)
-def test_integers(row):
+def test_integers(row, device):
     """Integer input: an integer result where the formula keeps integers, the default float otherwise."""
     for dtype in (lamina.int64, lamina.int32, lamina.uint8):
         values = [to_tensor(np.asarray([1, 2, 3]), None).to(dtype) for _ in range(1 + (row["kind"] == "binary"))]
@@ -141,7 +157,7 @@ def differentiable_inputs(case):
 
 
 @each(ELEMENTWISE)
-def test_bools(row):
+def test_bools(row, device):
     """Bool input: what NumPy says, in bytes of 0 and 1 where the result is bool; or an error that says bool."""
     p, q = np.asarray([True, True, False, False]), np.asarray([True, False, True, False])
     arrays = [p] if row["kind"] == "unary" else [p, q]
@@ -162,7 +178,7 @@ def finite(outputs) -> bool:
 
 
 @each(DIFFERENTIABLE)
-def test_gradient(row):
+def test_gradient(row, device):
     checked = 0
     for case in cases(row):
         function, inputs = differentiable_inputs(case)
@@ -179,7 +195,7 @@ def differentiates(row) -> bool:
 
 
 @each(DIFFERENTIABLE)
-def test_second_gradient(row):
+def test_second_gradient(row, device):
     for case in cases(row):
         function, inputs = differentiable_inputs(case)
         if not inputs or sum(x.numel() for x in inputs) > 64:
@@ -196,7 +212,7 @@ EXTREMES = [0.0, -0.0, 1.0, -1.0, 300.0, -300.0, 0.5, float("inf"), float("-inf"
 
 @each([r for r in ELEMENTWISE if not on_integers(r)])
 @pytest.mark.parametrize("dtype", [lamina.float64, lamina.float32], ids=str)
-def test_extremes(row, dtype):
+def test_extremes(row, dtype, device):
     """Zeros of both signs, infinities, NaN, large values: no wrong finite number, NaN exactly where NumPy has it."""
     if row["kind"] == "unary":
         args = [np.asarray(EXTREMES)]
@@ -231,7 +247,7 @@ def test_nan_to_num_uses_the_largest_number_of_the_dtype(dtype, largest):
 
 
 @each([r for r in ROWS if r["inplace"] and not r["random"]])
-def test_inplace(row):
+def test_inplace(row, device):
     """``x.name_(...)`` gives the values of ``name(x, ...)`` in x's own memory."""
     compared = 0
     for case in cases(row):
