@@ -296,8 +296,8 @@ Tensor tensor_from_data(PyObject* data, std::optional<DType> dtype, const char* 
 
 PyObject* tolist(PyObject* self, PyObject*) {
   return guarded([&] {
-    const Tensor& x = unwrap(self);
-    LM_CHECK(x.device().is_cpu(), RuntimeError, "tolist: the tensor is on ", x.device(), "; use x.cpu()");
+    const NoGrad guard;
+    const Tensor x = to_device(unwrap(self), Device());
     return dispatch_all(x.dtype(), [&]<class T>() { return nested_list(x, x.data<T>(), 0); });
   });
 }
