@@ -4,6 +4,8 @@
 // again. Next: data.cpp, the functions on top.
 #include <limits>
 
+#include "autograd/apply.h"
+#include "ops/ops.h"
 #include "python/interop.h"
 
 namespace py = pybind11;
