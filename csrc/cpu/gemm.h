@@ -7,9 +7,9 @@
 
 namespace lamina::cpu {
 
-// (batch, m, k) @ (batch, k, n) -> (batch, m, n), of dtype F32 or F64. Strides count elements; of C one of c_row and
-// c_col is 1 (or m or n is). A batch stride of 0 repeats an operand. Where one stride cannot say where each matrix
-// lies, a_offsets and b_offsets do.
+// (batch, m, k) @ (batch, k, n) -> (batch, m, n), of dtype F32 or F64; on CUDA also F16 and BF16, summed in float.
+// Strides count elements; of C one of c_row and c_col is 1 (or m or n is). A batch stride of 0 repeats an operand.
+// Where one stride cannot say where each matrix lies, a_offsets and b_offsets (on the host) do.
 struct GemmProblem {
   DType dtype = DType::F32;
   int64_t batch = 1, m = 0, n = 0, k = 0;

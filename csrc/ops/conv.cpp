@@ -43,8 +43,9 @@ cpu::ConvImage image(const Tensor& x) {
   return m;
 }
 
-// The kernels read float or double.
-Tensor computable(const Tensor& x) { return cast(x, compute_type(x.dtype())); }
+// The CPU's kernels read float or double, CUDA's halves too.
+DType kernel_type(const Tensor& x) { return x.device().is_cpu() ? compute_type(x.dtype()) : x.dtype(); }
+Tensor computable(const Tensor& x) { return cast(x, kernel_type(x)); }
 Tensor dense(const Tensor& x) { return contiguous(computable(x)); }
 const void* data_of(const OptTensor& x) { return x ? x->data() : nullptr; }
 OptTensor dense(const OptTensor& x) { return x ? OptTensor(dense(*x)) : x; }
@@ -71,7 +72,7 @@ struct Conv {
     ctx.save(w);
     Shape sizes{x.size(0), w.size(0)};
     for (int64_t size : out) sizes.push_back(size);
-    Tensor y = empty_channels_last(sizes, compute_type(x.dtype()), x.device());
+    Tensor y = empty_channels_last(sizes, kernel_type(x), x.device());
     if (y.numel() == 0) return cast(y, x.dtype());
     const Tensor input = computable(x), weight = dense(w);
     const OptTensor b = dense(bias);
@@ -100,7 +101,7 @@ struct ConvTranspose {
     ctx.save(w);
     Shape result{y.size(0), w.size(1) * spec.groups};
     for (int64_t size : sizes) result.push_back(size);
-    Tensor x = empty_channels_last(result, compute_type(y.dtype()), y.device());
+    Tensor x = empty_channels_last(result, kernel_type(y), y.device());
     if (x.numel() == 0) return cast(x, y.dtype());
     const Tensor input = computable(y), weight = dense(w);
     const OptTensor b = dense(bias);
@@ -129,7 +130,7 @@ struct ConvWeightGrad {
     ctx.save(grad_y);
     Shape sizes{grad_y.size(1), x.size(1) / spec.groups};
     for (int64_t size : kernel) sizes.push_back(size);
-    Tensor grad_w = empty_tensor(sizes, compute_type(x.dtype()), x.device());
+    Tensor grad_w = empty_tensor(sizes, kernel_type(x), x.device());
     if (x.numel() == 0 || grad_y.numel() == 0) return cast(zeros_of(grad_w), x.dtype());
     const Tensor input = computable(x), grad = computable(grad_y);
     kernel::conv_weight_grad(stream_of(x.device()), grad_w.dtype(), geometry(spec, x.sizes(), sizes, grad_y.sizes()),

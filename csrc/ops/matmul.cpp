@@ -52,7 +52,10 @@ std::vector<int64_t> batch_offsets(const Shape& batch, const Shape& strides) {
   return offsets;
 }
 
-// One product on the tensor's device, in its type; halves in float.
+// The CPU multiplies halves as floats; CUDA takes them as they are and sums in float.
+bool widens(const Tensor& x) { return is_half(x.dtype()) && x.device().is_cpu(); }
+
+// One product on the tensor's device, in its type.
 void run(const Tensor& out, cpu::GemmProblem p, const cpu::GemmEpilogue& epilogue = {}) {
   const Stream stream = stream_of(out.device());
   p.dtype = out.dtype();
@@ -77,7 +80,7 @@ struct Affine {
   Tensor forward(Ctx& ctx, const Tensor& input, const Tensor& weight, const OptTensor& bias) const {
     ctx.save(input);
     ctx.save(weight);
-    if (is_half(input.dtype())) {
+    if (widens(input)) {
       OptTensor b;
       if (bias) b = cast(*bias, DType::F32);
       return cast(Affine{transposed}.compute(cast(input, DType::F32), cast(weight, DType::F32), b), input.dtype());
@@ -135,7 +138,7 @@ struct BatchProduct {
     ctx.save(a);
     ctx.save(b);
     if (start) ctx.save(*start);
-    if (!is_half(a.dtype())) return compute(a, b, start);
+    if (!widens(a)) return compute(a, b, start);
     OptTensor from;
     if (start) from = cast(*start, DType::F32);
     return cast(compute(cast(a, DType::F32), cast(b, DType::F32), from), a.dtype());
