@@ -2,27 +2,32 @@
 // gemm.cu and conv.cu. Next: kernels/product.cuh.
 #pragma once
 #include <optional>
+#include <type_traits>
 
 #include "cuda/kernels/product.cuh"
 #include "cuda/launch.h"
 
 namespace lamina::cuda {
 
-// Large tiles where they keep the device busy, small ones otherwise.
+// Large tiles where they keep the device busy, small ones otherwise. The addresses of an image take registers, so that
+// a convolution in float has a tile of half the size.
 template <class T>
 struct Maths {
   using Large = FmaMath<float, 8, 8>;
+  using Image = FmaMath<float, 8, 4>;
   using Small = FmaMath<float, 4, 4>;
 };
 template <>
 struct Maths<double> {
   using Large = FmaMath<double, 8, 4>;
+  using Image = Large;
   using Small = FmaMath<double, 4, 4>;
 };
 template <class T>
   requires(sizeof(T) == 2)
 struct Maths<T> {
   using Large = MmaMath<T, 2, 4, 4, 2>;  // 128 x 128
+  using Image = Large;
   using Small = MmaMath<T, 2, 2, 2, 2>;  // 64 x 64
 };
 
@@ -73,7 +78,7 @@ void launch_tiles(Stream stream, ProductShape shape, const A& a, const B& b, con
 // m, n, k and batch of `shape` are given.
 template <class T, bool kAAlongK, bool kBAlongK, class A, class B, class Out>
 void launch_product(Stream stream, const ProductShape& shape, const A& a, const B& b, const Out& out) {
-  using Large = typename Maths<T>::Large;
+  using Large = std::conditional_t<std::is_same_v<A, Strided<T>>, typename Maths<T>::Large, typename Maths<T>::Image>;
   const int64_t large = int64_t(tiles_of(shape.m, Large::kRows)) * tiles_of(shape.n, Large::kColumns) * shape.batch;
   if (large >= multiprocessors(stream))
     launch_tiles<Large, kAAlongK, kBAlongK>(stream, shape, a, b, out);

@@ -1,52 +1,17 @@
-// scaled_dot_product_attention. Never stores the (L, S) scores: a tile of query rows is multiplied, turned into
-// probabilities and used while it is in cache; backward computes the tile again from one number a row, the log of its
-// sum of exponentials. Dao et al., "FlashAttention: fast and memory-efficient exact attention with IO-awareness", 2022.
+// scaled_dot_product_attention: checks, shapes, and the two jobs that compute it and its gradient (cpu/attention.h).
 // The same in differentiable operators serves masks that need a gradient, dropout and second derivatives.
+#include "cpu/attention.h"
+
 #include <cmath>
 #include <limits>
 
 #include "autograd/apply.h"
-#include "core/pool.h"
-#include "cpu/attention.h"
-#include "cpu/gemm.h"
-#include "cpu/scratch.h"
 #include "ops/ops.h"
 
 namespace lamina {
 namespace {
 
-constexpr int64_t kTileRows = 64;  // of the query: with S = 1024 keys, 256 KiB of scores
-
-// The elements of batch b and head h; rows row_step apart, the last dimension contiguous.
-struct Heads {
-  char* data;
-  int64_t item, batch_step, head_step, row_step;
-  explicit Heads(const Tensor& x)
-      : data(static_cast<char*>(x.data())),
-        item(x.itemsize()),
-        batch_step(x.stride(0)),
-        head_step(x.stride(1)),
-        row_step(x.stride(2)) {}
-  void* at(int64_t b, int64_t h, int64_t row) const {
-    return data + (b * batch_step + h * head_step + row * row_step) * item;
-  }
-};
-
-// C = alpha A B + beta C with (m, k) and (k, n); A or B may be turned: stored as its transpose.
-struct Product {
-  DType dtype;
-  Stream stream;
-  void operator()(int64_t m, int64_t n, int64_t k, const void* a, int64_t a_step, bool a_turned, const void* b,
-                  int64_t b_step, bool b_turned, void* c, int64_t c_step, double alpha, double beta) const {
-    cpu::GemmProblem p;
-    p.dtype = dtype, p.m = m, p.n = n, p.k = k;
-    p.a = a, p.a_row = a_turned ? 1 : a_step, p.a_col = a_turned ? a_step : 1;
-    p.b = b, p.b_row = b_turned ? 1 : b_step, p.b_col = b_turned ? b_step : 1;
-    p.c = c, p.c_row = c_step, p.alpha = alpha, p.beta = beta;
-    kernel::gemm(stream, p, {});
-  }
-};
-
+cpu::Heads view_of(const Tensor& x) { return {x.data(), x.stride(0), x.stride(1), x.stride(2)}; }
 Tensor rows_contiguous(const Tensor& x) { return x.stride(3) == 1 || x.size(3) == 1 ? x : contiguous(x); }
 
 // query (B,H,L,E), key (B,G,S,E), value (B,G,S,V), mask (B,H,L,S) or broadcast -> (B,H,L,V); G divides H.
@@ -65,20 +30,7 @@ struct Attention {
                                             {rows * heads * width, width, heads * width, 1}, q.dtype(), q.device())
                      : empty_tensor({batch, heads, rows, width}, q.dtype(), q.device());
     const Tensor lse = empty_tensor({batch, heads, rows}, q.dtype(), q.device());
-    const Heads qs(q), ks(k), vs(v), outs(out);
-    const int64_t tiles = chunk_count(rows, kTileRows), group = heads / std::max<int64_t>(k.size(1), 1);
-    const Product product{q.dtype(), stream_of(q.device())};
-    // A chunk is one tile of one head; it writes rows of `out` that no other chunk touches.
-    parallel_for(batch * heads * tiles, [&](int64_t chunk) {
-      const int64_t b = chunk / tiles / heads, h = chunk / tiles % heads, first = chunk % tiles * kTileRows;
-      const ScoreTile tile = score_tile(q, k, mask, b, h, first);
-      cpu::Scratch scores(tile.rows * tile.columns * q.itemsize());
-      product(tile.rows, tile.columns, q.size(3), qs.at(b, h, first), qs.row_step, false, ks.at(b, h / group, 0),
-              ks.row_step, true, scores.data(), tile.columns, scale, 0);
-      kernel::attention_softmax(product.stream, tile, scores.data(), lse_row(lse, b, h, first));
-      product(tile.rows, width, tile.columns, scores.data(), tile.columns, false, vs.at(b, h / group, 0), vs.row_step,
-              false, outs.at(b, h, first), outs.row_step, 1, 0);
-    });
+    kernel::attention_forward(stream_of(q.device()), problem(q, k, v, mask), view_of(out), lse.data());
     for (const Tensor& x : {query, key, value}) ctx.save(x);
     ctx.save_output(out);
     ctx.save(lse);
@@ -103,64 +55,29 @@ struct Attention {
         for (int64_t i = 0; i < below.numel(); ++i)
           below.data<T>()[i] = i % below.size(1) > i / below.size(1) ? T(-INFINITY) : T(0);
       });
-      scores = scores + below;
+      scores = scores + to_device(below, scores.device());
     }
     return softmax(scores, -1, std::nullopt);
   }
 
  private:
-  // Rows first ... first + rows of head h. Causal rows see no key beyond their own position, so the tile ends there and
-  // half of the products are never computed.
-  ScoreTile score_tile(const Tensor& q, const Tensor& k, const OptTensor& mask, int64_t b, int64_t h,
-                       int64_t first) const {
-    const int64_t rows = std::min(kTileRows, q.size(2) - first), all = k.size(2);
-    ScoreTile tile{q.itemsize(), rows, causal ? std::min(all, first + rows) : all, first, causal, nullptr, 0};
-    if (mask) {
-      const int64_t start = b * mask->stride(0) + h * mask->stride(1) + first * mask->stride(2);
-      tile.mask = static_cast<const char*>(mask->data()) + start * q.itemsize();
-      tile.mask_step = mask->stride(2);
-    }
-    return tile;
+  cpu::AttentionProblem problem(const Tensor& q, const Tensor& k, const Tensor& v, const OptTensor& mask) const {
+    cpu::AttentionProblem p;
+    p.dtype = q.dtype(), p.scale = scale, p.causal = causal;
+    p.batch = q.size(0), p.heads = q.size(1), p.rows = q.size(2), p.depth = q.size(3);
+    p.key_heads = k.size(1), p.keys = k.size(2), p.width = v.size(3);
+    p.query = view_of(q), p.key = view_of(k), p.value = view_of(v);
+    if (mask) p.mask = view_of(*mask);
+    return p;
   }
-  static void* lse_row(const Tensor& lse, int64_t b, int64_t h, int64_t row) {
-    return static_cast<char*>(lse.data()) + ((b * lse.size(1) + h) * lse.size(2) + row) * lse.itemsize();
-  }
-
-  // A key's gradient sums over all queries, so one chunk does all heads that share it, tile after tile.
   Grads fused(const Tensor& query, const Tensor& key, const Tensor& value, const OptTensor& mask, const Tensor& out,
               const Tensor& lse, const Tensor& grad) const {
     const Tensor q = rows_contiguous(query), k = rows_contiguous(key), v = rows_contiguous(value);
-    const Tensor grad_q = empty_tensor(q.sizes(), q.dtype()), grad_k = full_tensor(k.sizes(), 0, k.dtype()),
-                 grad_v = full_tensor(v.sizes(), 0, v.dtype());
-    const Heads qs(q), ks(k), vs(v), outs(out), grads(grad), gqs(grad_q), gks(grad_k), gvs(grad_v);
-    const int64_t shared = k.size(1), group = q.size(1) / std::max<int64_t>(shared, 1), rows = q.size(2),
-                  depth = q.size(3), width = v.size(3);
-    const Product product{q.dtype(), stream_of(q.device())};
-    parallel_for(q.size(0) * shared, [&](int64_t chunk) {
-      const int64_t b = chunk / shared, g = chunk % shared, bytes = kTileRows * k.size(2) * q.itemsize();
-      cpu::Scratch p(bytes), grad_p(bytes);
-      for (int64_t h = g * group; h < (g + 1) * group; ++h) {
-        for (int64_t first = 0; first < rows; first += kTileRows) {
-          const ScoreTile tile = score_tile(q, k, mask, b, h, first);
-          const int64_t m = tile.rows, n = tile.columns;
-          product(m, n, depth, qs.at(b, h, first), qs.row_step, false, ks.at(b, g, 0), ks.row_step, true, p.data(), n,
-                  scale, 0);
-          kernel::attention_probabilities(product.stream, tile, p.data(), lse_row(lse, b, h, first));
-          const void* upstream = grads.at(b, h, first);
-          // grad_v += p^T g;  grad_p = g v^T;  grad_s = p (grad_p - rowsum(out g));  grad_q = grad_s k;  grad_k +=
-          // grad_s^T q
-          product(n, width, m, p.data(), n, true, upstream, grads.row_step, false, gvs.at(b, g, 0), gvs.row_step, 1, 1);
-          product(m, n, width, upstream, grads.row_step, false, vs.at(b, g, 0), vs.row_step, true, grad_p.data(), n, 1,
-                  0);
-          kernel::attention_scores_gradient(product.stream, tile, p.data(), grad_p.data(), outs.at(b, h, first),
-                                            outs.row_step, upstream, grads.row_step, width);
-          product(m, depth, n, grad_p.data(), n, false, ks.at(b, g, 0), ks.row_step, false, gqs.at(b, h, first),
-                  gqs.row_step, scale, 0);
-          product(n, depth, m, grad_p.data(), n, true, qs.at(b, h, first), qs.row_step, false, gks.at(b, g, 0),
-                  gks.row_step, scale, 1);
-        }
-      }
-    });
+    const Tensor grad_q = empty_tensor(q.sizes(), q.dtype(), q.device()),
+                 grad_k = empty_tensor(k.sizes(), k.dtype(), k.device()),
+                 grad_v = empty_tensor(v.sizes(), v.dtype(), v.device());
+    kernel::attention_backward(stream_of(q.device()), problem(q, k, v, mask), view_of(out), lse.data(), view_of(grad),
+                               grad_q.data(), grad_k.data(), grad_v.data());
     return {grad_q, grad_k, grad_v, Tensor()};
   }
 
