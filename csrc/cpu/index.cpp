@@ -230,6 +230,27 @@ void cpu::scatter(const LineJob& job, PutMode mode) {
   });
 }
 
+void cpu::find_offsets(const Loops& loops, const int64_t* positions, int64_t n, int64_t* offsets) {
+  for (int64_t i = 0; i < n; ++i) offsets[i] = loops.offset(positions[i]);
+}
+
+void cpu::unravel(const UnravelJob& job) {
+  const int last = job.dims - 1;
+  if (job.dims == 0) return;
+  // Positions mostly grow: within a row of the last dimension nothing is divided.
+  int64_t at[16] = {}, begin = 0;
+  for (int64_t i = 0; i < job.n; ++i) {
+    const int64_t position = job.positions[i];
+    if (position < begin || position >= begin + job.sizes[last]) {
+      int64_t rest = position / job.sizes[last];
+      begin = rest * job.sizes[last];
+      for (int d = last - 1; d >= 0; rest /= job.sizes[d--]) at[d] = rest % job.sizes[d];
+    }
+    at[last] = position - begin;
+    for (int d = 0; d <= last; ++d) job.out[i * job.row_step + d * job.dim_step] = at[d];
+  }
+}
+
 int64_t cpu::find_bad_index(const int64_t* index, int64_t n, int64_t low, int64_t high) {
   const uint64_t range = uint64_t(high - low);
   constexpr int64_t kRun = 256;  // whole runs are tested without a branch per element

@@ -44,7 +44,21 @@ LM_JOB(void, take, (const SliceJob& job))               // values = x
 LM_JOB(void, put, (const SliceJob& job, PutMode mode))  // x = values, x += values ...
 LM_JOB(void, gather, (const LineJob& job))
 LM_JOB(void, scatter, (const LineJob& job, PutMode mode))
-// First position whose index is not in [low, high), or -1.
+// offsets[i] = where the element is that is number positions[i] of the loops.
+LM_JOB(void, find_offsets, (const Loops& loops, const int64_t* positions, int64_t n, int64_t* offsets))
+
+// The index along every dimension of elements counted row-major: out[i * row_step + d * dim_step] for positions[i].
+struct UnravelJob {
+  const int64_t* positions;
+  int64_t n;
+  int dims;
+  int64_t sizes[16];
+  int64_t* out;
+  int64_t row_step, dim_step;
+};
+LM_JOB(void, unravel, (const UnravelJob& job))
+// First position whose index is not in [low, high), or -1. On a GPU the one call here that waits for the
+// stream: the caller throws before anything is written out of range.
 LM_JOB(int64_t, find_bad_index, (const int64_t* index, int64_t n, int64_t low, int64_t high))
 #endif
 

@@ -144,6 +144,25 @@ void cpu::select_kth(const SortJob& job, int64_t k, bool nan_first) {
   });
 }
 
+// After sorting it is the longest run.
+void cpu::find_modes(const SortJob& job) {
+  const int64_t size = item_size(job.dtype), n = job.n;
+  std::unique_ptr<char[]> sorted(new char[size_t(job.rows * n * size)]);
+  std::unique_ptr<int64_t[]> order(new int64_t[size_t(job.rows * n)]), start(new int64_t[size_t(n + 1)]);
+  cpu::sort({job.dtype, job.x, sorted.get(), order.get(), job.rows, n, n});
+  for (int64_t r = 0; r < job.rows; ++r) {
+    const char* row = sorted.get() + r * n * size;
+    const int64_t runs = cpu::find_runs(job.dtype, row, n, start.get());
+    start[size_t(runs)] = n;
+    size_t best = 0;
+    for (size_t i = 1; i < size_t(runs); ++i)
+      if (start[i + 1] - start[i] > start[best + 1] - start[best]) best = i;
+    const int64_t at = start[best + 1] - 1;
+    std::memcpy(static_cast<char*>(job.values) + r * size, row + at * size, size_t(size));
+    job.positions[r] = order[size_t(r * n + at)];
+  }
+}
+
 void cpu::search_sorted(const SearchJob& job) {
   by_type(job.dtype, [&]<class T>() {
     const int64_t total = job.rows * job.m;
@@ -184,6 +203,12 @@ int64_t cpu::find_runs(DType dtype, const void* sorted, int64_t n, int64_t* star
   return runs;
 }
 
+void cpu::find_nonzero(const bool* mask, int64_t n, int64_t* positions) {
+  const int64_t count = std::count(mask, mask + n, true);
+  // Without a branch on the element: every position is written, and kept if it counts.
+  for (int64_t i = 0, found = 0; found < count && i < n; found += mask[i++]) positions[found] = i;
+}
+
 void cpu::count_bins(const int64_t* x, int64_t n, const double* weights, double* weighted, int64_t* counts) {
   for (int64_t i = 0; i < n; ++i) {
     if (weights)
@@ -191,6 +216,11 @@ void cpu::count_bins(const int64_t* x, int64_t n, const double* weights, double*
     else
       ++counts[x[i]];
   }
+}
+
+void cpu::histogram(const double* x, int64_t n, double low, double high, int64_t bins, int64_t* counts) {
+  for (int64_t i = 0; i < n; ++i)
+    if (x[i] >= low && x[i] <= high) ++counts[std::min(bins - 1, int64_t((x[i] - low) / (high - low) * double(bins)))];
 }
 
 }  // namespace lamina

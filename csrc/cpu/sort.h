@@ -31,10 +31,16 @@ struct SearchJob {
 LM_JOB(void, sort, (const SortJob& job))
 // The k-th smallest (from 0) of each row and its position; `nan_first`: the first NaN, where there is one.
 LM_JOB(void, select_kth, (const SortJob& job, int64_t k, bool nan_first))
+// The most frequent element of each row, the smallest of several; and where it is, the last time. k is 1.
+LM_JOB(void, find_modes, (const SortJob& job))
 LM_JOB(void, search_sorted, (const SearchJob& job))
 // Of n sorted values: the first position of every run of equal ones. `starts` has room for n; returns how many.
 LM_JOB(int64_t, find_runs, (DType dtype, const void* sorted, int64_t n, int64_t* starts))
-// counts[x[i]] += weights[i], or 1.
+// The positions of what is true, in order.
+LM_JOB(void, find_nonzero, (const bool* mask, int64_t n, int64_t* positions))
+// counts[x[i]] += 1, or weighted[x[i]] += weights[i].
 LM_JOB(void, count_bins, (const int64_t* x, int64_t n, const double* weights, double* weighted, int64_t* counts))
+// Counts the x in [low, high], in bins of equal width.
+LM_JOB(void, histogram, (const double* x, int64_t n, double low, double high, int64_t bins, int64_t* counts))
 
 }  // namespace lamina

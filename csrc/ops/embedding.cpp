@@ -2,9 +2,8 @@
 // indices, and the gradient of that is embedding again. Next: cpu/embedding.h.
 #include "cpu/embedding.h"
 
-#include <algorithm>
-
 #include "autograd/apply.h"
+#include "cpu/index.h"
 #include "ops/index.h"
 
 namespace lamina {
@@ -14,10 +13,10 @@ namespace {
 Tensor check_indices(const Tensor& input, int64_t rows, const char* op) {
   LM_CHECK(is_integral(input.dtype()), TypeError, op, ": input is ", input.dtype(), "; need integer indices");
   const Tensor index = contiguous(cast(input, DType::I64));
-  const int64_t* p = index.data<int64_t>();
-  for (int64_t i = 0, n = index.numel(); i < n; ++i)
-    LM_CHECK(p[i] >= 0 && p[i] < rows, IndexError, op, ": index ", p[i], " (element ", i,
-             ") is out of range; need 0 <= index < ", rows);
+  const Stream stream = stream_of(index.device());
+  const int64_t bad = kernel::find_bad_index(stream, index.data<int64_t>(), index.numel(), 0, rows);
+  LM_CHECK(bad < 0, IndexError, op, ": index ", index.with_layout({}, {}, index->offset + bad).item_int(), " (element ",
+           bad, ") is out of range; need 0 <= index < ", rows);
   return index;
 }
 
@@ -37,9 +36,8 @@ struct Embedding {
     // Any dtype: rows are moved as bytes.
     const int64_t count = index.numel(), row_bytes = weight.size(1) * weight.itemsize();
     kernel::embedding_rows(stream_of(weight.device()), table.data(), index.data<int64_t>(), y.data(), count, row_bytes);
-    for (int64_t i = 0; blank_padding && i < count; ++i)
-      if (index.data<int64_t>()[i] == padding) std::fill_n(y.data<char>() + i * row_bytes, row_bytes, char(0));
-    return y;
+    if (!blank_padding || padding < 0) return y;
+    return where(unsqueeze(eq(index, Tensor(padding)), -1), full_tensor({}, 0, y.dtype(), y.device()), y);
   }
   Grads backward(Ctx& ctx, const Tensor& grad) const;
 };
@@ -98,6 +96,7 @@ Tensor embedding(const Tensor& input, const Tensor& weight, std::optional<int64_
   LM_CHECK(!padding_idx || (given >= -rows && given < rows), IndexError, "embedding: padding_idx is ", given,
            ", weight has ", rows, " rows; need ", -rows, " <= padding_idx < ", rows);
   const int64_t padding = padding_idx && given < 0 ? given + rows : given;
+  check_same_device(weight, input, "index", "embedding");
   const Tensor index = check_indices(input, rows, "embedding");
   if (max_norm) renormalize(weight, index, *max_norm, norm_type);
   return apply(Embedding{rows, padding, scale_grad_by_freq}, weight, index);
@@ -106,18 +105,16 @@ Tensor embedding(const Tensor& input, const Tensor& weight, std::optional<int64_
 Tensor one_hot(const Tensor& tensor, int64_t num_classes) {
   LM_CHECK(is_integral(tensor.dtype()), TypeError, "one_hot: tensor is ", tensor.dtype(), "; need integer classes");
   const Tensor index = contiguous(cast(tensor, DType::I64));
-  const int64_t* p = index.data<int64_t>();
   const int64_t n = index.numel();
   LM_CHECK(num_classes > 0 || (num_classes == -1 && n > 0), ValueError, "one_hot: num_classes is ", num_classes,
            ", tensor has ", n, " elements; need num_classes >= 1, or -1 and at least one element");
   // The largest class decides when the caller does not.
-  const int64_t classes = num_classes > 0 ? num_classes : *std::max_element(p, p + n) + 1;
+  const int64_t classes = num_classes > 0 ? num_classes : max(index).item_int() + 1;
   check_indices(index, classes, "one_hot");
   Shape sizes = tensor.sizes();
   sizes.push_back(classes);
   Tensor y = full_tensor(sizes, 0, DType::I64, tensor.device());
-  for (int64_t i = 0; i < n; ++i) y.data<int64_t>()[i * classes + p[i]] = 1;
-  return y;
+  return n ? scatter(y, -1, unsqueeze(index, -1), Scalar(1)) : y;
 }
 
 }  // namespace lamina

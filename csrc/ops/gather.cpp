@@ -80,12 +80,12 @@ Tensor neutral(PutMode mode, const Tensor& like) {
   if (mode == PutMode::Mul) return filled({}, 1, like);
   const bool low = mode == PutMode::Max;
   if (like.is_floating()) return filled({}, low ? -HUGE_VAL : HUGE_VAL, like);
-  Tensor out = empty_tensor({}, like.dtype(), like.device());
+  Tensor out = empty_tensor({}, like.dtype());
   dispatch_all(like.dtype(), [&]<class T>() {
     using Limits = std::numeric_limits<T>;
     if constexpr (Limits::is_integer) *out.data<T>() = low ? Limits::lowest() : Limits::max();
   });
-  return out;
+  return to_device(out, like.device());
 }
 
 Grads GatherOp::backward(Ctx& ctx, const Tensor& grad) const {
@@ -129,6 +129,7 @@ Tensor fitting_index(const Tensor& x, int dim, const Tensor& index, const char* 
   for (int d = 0; d < x.dim() && index.numel() > 0; ++d)
     LM_CHECK(d == dim || index.size(d) <= x.size(d), ValueError, op, ": the index has shape ", index.sizes(),
              ", the input ", x.sizes(), "; need index.shape[", d, "] <= input.shape[", d, "]");
+  check_same_device(x, index, "index", op);
   return checked_index(index, x.dim() ? x.size(dim) : 1, false, dim, op);
 }
 
@@ -136,6 +137,7 @@ Tensor fitting_index(const Tensor& x, int dim, const Tensor& index, const char* 
 Tensor covered(const Tensor& src, const Tensor& index, const char* op) {
   LM_CHECK(src.dim() == index.dim() || index.numel() == 0, ValueError, op, ": src has ", src.dim(),
            " dimensions, the index ", index.dim(), "; need as many");
+  check_same_device(index, src, "source", op);
   Tensor part = src;
   for (int d = 0; d < index.dim() && index.numel() > 0; ++d) {
     LM_CHECK(index.size(d) <= src.size(d), ValueError, op, ": the index has shape ", index.sizes(), ", src ",
@@ -158,7 +160,7 @@ Tensor scatter_tensor(const Tensor& input, int64_t dim, const Tensor& index, con
 Tensor scatter_value(const Tensor& input, int64_t dim, const Tensor& index, const Scalar& value, PutMode mode) {
   const int d = wrap_dim(dim, input.dim(), "scatter");
   const Tensor at = fitting_index(input, d, index, "scatter");
-  return scatter_at(input, d, at, cast(value.tensor(), input.dtype()), mode);
+  return scatter_at(input, d, at, to_device(cast(value.tensor(), input.dtype()), input.device()), mode);
 }
 
 }  // namespace
@@ -171,6 +173,7 @@ Tensor gather(const Tensor& input, int64_t dim, const Tensor& index) {
 }
 
 Tensor take_along_dim(const Tensor& input, const Tensor& indices, std::optional<int64_t> dim) {
+  check_same_device(input, indices, "index", "take_along_dim");
   LM_CHECK(is_integral(indices.dtype()), TypeError, "take_along_dim: the indices have dtype ", indices.dtype(),
            "; need int64");
   if (!dim) {

@@ -182,13 +182,14 @@ class Parser {
   }
 
   void boolean(bool value) {  // a new dimension of size 1, taken or not
-    advanced_.push_back({view.sizes.size(), 1, 1, full_tensor({value ? 1 : 0}, 0, DType::I64)});
+    advanced_.push_back({view.sizes.size(), 1, 1, full_tensor({value ? 1 : 0}, 0, DType::I64, x_.device())});
     fresh(1);
   }
 
-  void tensor(const Tensor& index) {
-    LM_CHECK(index.device() == x_.device(), RuntimeError, "index: the index is on ", index.device(), ", the tensor on ",
-             x_.device(), "; need the same device");
+  void tensor(const Tensor& given) {
+    LM_CHECK(given.device() == x_.device() || given.device().is_cpu(), RuntimeError, "index: the index is on ",
+             given.device(), ", the tensor on ", x_.device(), "; need the same device, or the cpu");
+    const Tensor index = to_device(given, x_.device());
     const DType dtype = index.dtype();
     if (dtype == DType::Bool) return index.dim() == 0 ? boolean(index.item_int()) : mask(index);
     LM_CHECK(is_integral(dtype) && dtype != DType::U8, TypeError, "index: the index tensor has dtype ", dtype,
@@ -227,13 +228,9 @@ class Parser {
     if (advanced_.size() == 1) return;
     positions = empty_tensor(places.shape, DType::I64, x_.device());
     copy_into(positions, advanced_[0].positions);
-    Tensor next = empty_tensor(places.shape, DType::I64, x_.device());
-    int64_t* sum = positions.data<int64_t>();
-    const int64_t n = positions.numel();
-    for (size_t i = 1; i < advanced_.size(); ++i) {
-      copy_into(next, advanced_[i].positions);
-      for (int64_t k = 0; k < n; ++k) sum[k] = sum[k] * advanced_[i].extent + next.data<int64_t>()[k];
-    }
+    NoGrad guard;
+    for (size_t i = 1; i < advanced_.size(); ++i)
+      positions = lamina::add(mul(positions, Tensor(advanced_[i].extent)), advanced_[i].positions);
   }
 
   void move_to_front() {
@@ -266,7 +263,7 @@ Tensor fitted(const Tensor& value, const Shape& sizes, const Tensor& self) {
   }
   LM_CHECK(fits, ValueError, "index_put: a value of shape ", value.sizes(),
            " cannot be broadcast to the indexed shape ", sizes, "; need equal sizes or 1");
-  const Tensor converted = cast(value, self.dtype());
+  const Tensor converted = to_device(cast(value, self.dtype()), self.device());
   return kept.size() == value.dim() ? converted : reshape(converted, kept);
 }
 

@@ -51,6 +51,8 @@ Tensor put_places(const Tensor& x, const Places& places, const Tensor& positions
 void put_places_into(const Tensor& x, const Places& places, const Tensor& positions, const Tensor& values,
                      bool accumulate);
 
+// RuntimeError unless `other` (called `name`) is where x is.
+void check_same_device(const Tensor& x, const Tensor& other, const char* name, const char* op);
 // Row-major positions of the elements that are not zero, int64.
 Tensor flat_nonzero(const Tensor& x);
 // index as contiguous int64, checked against [0, size), or with `wrap` against [-size, size) and made non-negative.

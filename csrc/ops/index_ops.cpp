@@ -1,6 +1,8 @@
 // Taking and putting whole slices at positions: the advanced part of x[...], and index_select, index_add, index_copy,
 // index_fill, take and put_ on top of it. The one idea: taking and adding are each other's gradients.
 // Next: cpu/index.h (loops), index.cpp (reading x[...]), gather.cpp (element by element).
+#include <algorithm>
+
 #include "autograd/apply.h"
 #include "cpu/index.h"
 #include "ops/index.h"
@@ -15,6 +17,11 @@ Shape Places::result(const Shape& sizes) const {
   return out;
 }
 
+void check_same_device(const Tensor& x, const Tensor& other, const char* name, const char* op) {
+  LM_CHECK(x.device() == other.device(), RuntimeError, op, ": the ", name, " is on ", other.device(), ", the input on ",
+           x.device(), "; need the same device");
+}
+
 Tensor checked_index(const Tensor& index, int64_t size, bool wrap, int dim, const char* op) {
   LM_CHECK(is_integral(index.dtype()), TypeError, op, ": the index has dtype ", index.dtype(), "; need int64");
   Tensor out = index;
@@ -24,26 +31,22 @@ Tensor checked_index(const Tensor& index, int64_t size, bool wrap, int dim, cons
   }
   const Stream stream = stream_of(index.device());
   const int64_t n = out.numel();
-  if (wrap && kernel::find_bad_index(stream, out.data<int64_t>(), n, 0, size) >= 0) {
-    Tensor wrapped = empty_tensor(out.sizes(), DType::I64, out.device());
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t at = out.data<int64_t>()[i];
-      wrapped.data<int64_t>()[i] = at < 0 && at >= -size ? at + size : at < 0 ? at - size : at;
-    }
-    out = wrapped;
-  }
-  if (const int64_t bad = kernel::find_bad_index(stream, out.data<int64_t>(), n, 0, size); bad >= 0) [[unlikely]] {
+  int64_t bad = kernel::find_bad_index(stream, out.data<int64_t>(), n, 0, size);
+  if (bad < 0) return out;
+  if (wrap) bad = kernel::find_bad_index(stream, out.data<int64_t>(), n, -size, size);
+  if (bad >= 0) [[unlikely]] {
     Shape position(out.dim(), 0);
-    int64_t rest = bad, at = out.data<int64_t>()[bad];
+    int64_t rest = bad;
+    const int64_t at = out.with_layout({}, {}, out->offset + bad).item_int();
     for (int d = out.dim() - 1; d >= 0; --d) {
       position[d] = rest % out.size(d);
       rest /= out.size(d);
     }
-    if (wrap && at < 0) at += size;
     fail<IndexError>(op, ": index ", at, " at position ", position, " is out of range for dimension ", dim, " of size ",
                      size, "; need ", wrap ? -size : 0, " <= index < ", size);
   }
-  return out;
+  NoGrad guard;
+  return where(lt(out, Tensor(0)), add(out, Tensor(size)), out);
 }
 
 namespace {
@@ -65,7 +68,7 @@ SliceJob job_of(const Tensor& x, const Places& places, const Tensor& positions, 
     Loops indexed;
     for (int d = places.dim; d <= last; ++d) indexed.add(x.size(d), x.stride(d));
     offsets = empty_tensor(positions.sizes(), DType::I64, x.device());
-    for (int64_t i = 0; i < job.count; ++i) offsets.data<int64_t>()[i] = indexed.offset(positions.data<int64_t>()[i]);
+    kernel::find_offsets(stream_of(x.device()), indexed, positions.data<int64_t>(), job.count, offsets.data<int64_t>());
     job.scale = 1;
   }
   job.offsets = offsets.data<int64_t>();
@@ -78,6 +81,7 @@ struct TakeOp {
   Shape sizes;  // of x
 
   Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& positions) const {
+    check_same_device(x, positions, "index", kName);
     ctx.save(positions);
     Tensor offsets, out = empty_tensor(places.result(x.sizes()), x.dtype(), x.device());
     SliceJob job = job_of(x, places, positions, offsets);
@@ -146,6 +150,8 @@ Tensor put_places(const Tensor& x, const Places& places, const Tensor& positions
 
 void put_places_into(const Tensor& x, const Places& places, const Tensor& positions, const Tensor& values,
                      bool accumulate) {
+  check_same_device(x, positions, "index", "index_put");
+  check_same_device(x, values, "source", "index_put");
   Tensor offsets, source = values;
   SliceJob job = job_of(x, places, positions, offsets);
   const Shape sizes = places.result(x.sizes());
@@ -165,19 +171,21 @@ void put_places_into(const Tensor& x, const Places& places, const Tensor& positi
 static Tensor at_least_1d(const Tensor& x) { return x.dim() == 0 ? reshape(x, Shape{1}) : x; }
 
 static Places places_along(const Tensor& x, int64_t dim, const Tensor& index, const char* op) {
+  check_same_device(x, index, "index", op);
   LM_CHECK(index.dim() <= 1, ValueError, op, ": the index has shape ", index.sizes(), "; need a 1-d index");
   return {wrap_dim(dim, x.dim(), op), 1, {index.numel()}};
 }
 
 TensorList unravel_index(const Tensor& indices, const Shape& shape) {
   const Tensor flat = checked_index(indices, checked_numel(shape, "unravel_index"), false, 0, "unravel_index");
-  TensorList out;
-  for (int d = 0; d < shape.size(); ++d) out.push_back(empty_tensor(indices.sizes(), DType::I64, indices.device()));
-  for (int64_t i = 0; i < flat.numel(); ++i) {
-    int64_t rest = flat.data<int64_t>()[i];
-    for (int d = shape.size() - 1; d >= 0; rest /= shape[d--]) out[size_t(d)].data<int64_t>()[i] = rest % shape[d];
-  }
-  return out;
+  const int64_t n = flat.numel();
+  Shape sizes = indices.sizes();
+  sizes.insert(0, shape.size());
+  const Tensor all = empty_tensor(sizes, DType::I64, indices.device());  // (dims, ...)
+  UnravelJob job{flat.data<int64_t>(), n, shape.size(), {}, all.data<int64_t>(), 1, n};
+  std::copy(shape.begin(), shape.end(), job.sizes);
+  kernel::unravel(stream_of(indices.device()), job);
+  return unbind(all, 0);
 }
 
 Tensor index_select(const Tensor& input, int64_t dim, const Tensor& index) {
@@ -193,7 +201,7 @@ static Tensor put_along(const Tensor& input, int64_t dim, const Tensor& index, c
   const Tensor x = at_least_1d(input);
   const Places places = places_along(x, dim, index, op);
   const Shape need = places.result(x.sizes());
-  const Tensor values = fill ? source : at_least_1d(source);
+  const Tensor values = fill ? to_device(source, x.device()) : at_least_1d(source);
   LM_CHECK(fill || values.sizes() == need, ValueError, op, ": the source has shape ", source.sizes(), ", the input ",
            input.sizes(), " and ", index.numel(), " indices in dimension ", places.dim, "; need a source of shape ",
            need);

@@ -16,7 +16,6 @@ struct Runs {
   Tensor order, starts;
   int64_t n;
   int64_t count() const { return starts.numel(); }
-  int64_t item(int64_t place) const { return order.defined() ? order.data<int64_t>()[place] : place; }
 };
 
 Runs runs_of_elements(const Tensor& input, bool sort_first) {
@@ -38,13 +37,14 @@ Runs runs_of_elements(const Tensor& input, bool sort_first) {
 }
 
 // Slices are rows here, compared from their first element on; NaN is largest and differs from itself, as in sort.
+// Always on the CPU.
 Runs runs_of_rows(const Tensor& matrix, bool sort_first) {
   const int64_t n = matrix.size(0), m = matrix.size(1);
-  Runs runs{empty_tensor({n}, DType::I64, matrix.device()), {}, n};
+  Runs runs{empty_tensor({n}, DType::I64), {}, n};
   int64_t* order = runs.order.data<int64_t>();
   std::iota(order, order + n, 0);
   std::vector<int64_t> starts;
-  const Tensor values = contiguous(cast(matrix, compute_type(matrix.dtype())));
+  const Tensor values = to_device(contiguous(cast(matrix, compute_type(matrix.dtype()))), Device());
   dispatch_all(values.dtype(), [&]<class T>() {
     if constexpr (!std::is_same_v<T, f16> && !std::is_same_v<T, bf16>) {
       const T* x = values.data<T>();
@@ -59,8 +59,10 @@ Runs runs_of_rows(const Tensor& matrix, bool sort_first) {
       }
     }
   });
-  runs.starts = empty_tensor({int64_t(starts.size())}, DType::I64, matrix.device());
+  runs.starts = empty_tensor({int64_t(starts.size())}, DType::I64);
   std::copy(starts.begin(), starts.end(), runs.starts.data<int64_t>());
+  runs.starts = to_device(runs.starts, matrix.device());
+  runs.order = to_device(runs.order, matrix.device());
   return runs;
 }
 
@@ -76,21 +78,22 @@ TensorOrList unique_of(const Tensor& input, bool sort_first, bool return_inverse
   const Runs runs = dim ? runs_of_rows(reshape(items, Shape{n, n ? items.numel() / n : 0}), sort_first)
                         : runs_of_elements(input, sort_first);
 
-  const Tensor kept = empty_tensor({runs.count()}, DType::I64, input.device());
-  const Tensor inverse = empty_tensor(dim ? Shape{n} : input.sizes(), DType::I64, input.device());
-  const Tensor counts = empty_tensor({runs.count()}, DType::I64, input.device());
-  for (int64_t r = 0; r < runs.count(); ++r) {
-    const int64_t begin = runs.starts.data<int64_t>()[r],
-                  end = r + 1 < runs.count() ? runs.starts.data<int64_t>()[r + 1] : n;
-    kept.data<int64_t>()[r] = runs.item(begin);
-    counts.data<int64_t>()[r] = end - begin;
-    for (int64_t i = begin; i < end; ++i) inverse.data<int64_t>()[runs.item(i)] = r;
-  }
+  const Tensor kept = runs.order.defined() ? index_select(runs.order, 0, runs.starts) : runs.starts;
   const Tensor values = movedim(index_select(items, 0, kept), Shape{0}, Shape{d});
   if (!return_inverse && !return_counts) return values;
   TensorList out{values};
-  if (return_inverse) out.push_back(inverse);
-  if (return_counts) out.push_back(counts);
+  if (return_inverse) {
+    // The run of each place, brought to the item that stands there.
+    const Tensor zeros = full_tensor({n}, 0, DType::I64, input.device());
+    Tensor inverse = sub(cumsum(index_fill(zeros, 0, runs.starts, Operand(Tensor(1))), 0, std::nullopt), Tensor(1));
+    if (runs.order.defined()) inverse = scatter(zeros, 0, runs.order, inverse);
+    out.push_back(dim ? inverse : reshape(inverse, input.sizes()));
+  }
+  if (return_counts) {
+    const Tensor end = full_tensor({1}, n, DType::I64, input.device());
+    const Tensor ends = runs.count() ? concat({slice(runs.starts, 0, 1, runs.count()), end}, 0) : runs.starts;
+    out.push_back(sub(ends, runs.starts));
+  }
   return out;
 }
 

@@ -2,9 +2,9 @@
 // dimension is moved last first; the gradient of chosen values goes back to where they were found. Next: cpu/sort.h,
 // sets.cpp.
 #include <algorithm>
-#include <cstring>
 
 #include "autograd/apply.h"
+#include "cpu/index.h"
 #include "cpu/sort.h"
 #include "ops/index.h"
 #include "ops/reduce.h"
@@ -54,27 +54,6 @@ struct SortOp {
   }
 };
 
-// The most frequent element of each row, the smallest of several; and where it is, the last time. After sorting it is
-// the longest run.
-void find_modes(const SortJob& job) {
-  const int64_t size = item_size(job.dtype), n = job.n;
-  const Tensor sorted = empty_tensor({job.rows, n}, job.dtype), order = empty_tensor({job.rows, n}, DType::I64),
-               starts = empty_tensor({n + 1}, DType::I64);
-  int64_t* start = starts.data<int64_t>();
-  kernel::sort(Stream(), {job.dtype, job.x, sorted.data(), order.data<int64_t>(), job.rows, n, n});
-  for (int64_t r = 0; r < job.rows; ++r) {
-    const char* row = sorted.data<char>() + r * n * size;
-    const int64_t runs = kernel::find_runs(Stream(), job.dtype, row, n, start);
-    start[runs] = n;
-    int64_t best = 0;
-    for (int64_t i = 1; i < runs; ++i)
-      if (start[i + 1] - start[i] > start[best + 1] - start[best]) best = i;
-    const int64_t at = start[best + 1] - 1;
-    std::memcpy(static_cast<char*>(job.values) + r * size, row + at * size, size_t(size));
-    job.positions[r] = order.data<int64_t>()[r * n + at];
-  }
-}
-
 // One element of each row: the k-th smallest, the same unless there is NaN, which wins (median), or the most frequent.
 enum class Choice { Kth, Median, Mode };
 struct ChooseOp {
@@ -93,7 +72,7 @@ struct ChooseOp {
     Tensor values = empty_tensor(kept, x.dtype(), x.device()), at = empty_tensor(kept, DType::I64, x.device());
     const SortJob job{x.dtype(), rows.data(), values.data(), at.data<int64_t>(), values.numel(), n, 1};
     if (choice == Choice::Mode)
-      find_modes(job);
+      kernel::find_modes(stream_of(x.device()), job);
     else
       kernel::select_kth(stream_of(x.device()), job, k, choice == Choice::Median);
     at = from_rows(at, dim);
@@ -217,29 +196,18 @@ Tensor flat_nonzero(const Tensor& x) {
   job.kind = Reduce::CountNonzero;
   const int64_t n = mask.numel(), count = reduced(job, mask, {(1u << mask.dim()) - 1, 0}, DType::I64).item_int();
   Tensor out = empty_tensor({count}, DType::I64, x.device());
-  const bool* set = mask.data<bool>();
-  int64_t* at = out.data<int64_t>();
-  // Without a branch on the element: every position is written, and kept if it counts.
-  for (int64_t i = 0, found = 0; found < count && i < n; found += set[i++]) at[found] = i;
+  if (count > 0) kernel::find_nonzero(stream_of(x.device()), mask.data<bool>(), n, out.data<int64_t>());
   return out;
 }
 
 // Column d of the result: the positions' index along dimension d.
 Tensor nonzero(const Tensor& input) {
   const Tensor flat = flat_nonzero(input);
-  const int dims = input.dim(), last = dims - 1;
+  const int dims = input.dim();
   Tensor out = empty_tensor({flat.numel(), dims}, DType::I64, input.device());
-  if (dims == 0) return out;
-  // Positions grow: step from row to row of the last dimension instead of dividing.
-  int64_t at[kMaxDims] = {}, begin = 0;
-  for (int64_t i = 0; i < flat.numel(); ++i) {
-    const int64_t position = flat.data<int64_t>()[i];
-    for (; position >= begin + input.size(last); begin += input.size(last))
-      for (int d = last - 1; d >= 0 && ++at[d] == input.size(d); --d) at[d] = 0;
-    int64_t* row = out.data<int64_t>() + i * dims;
-    for (int d = 0; d < last; ++d) row[d] = at[d];
-    row[last] = position - begin;
-  }
+  UnravelJob job{flat.data<int64_t>(), flat.numel(), dims, {}, out.data<int64_t>(), dims, 1};
+  std::copy(input.sizes().begin(), input.sizes().end(), job.sizes);
+  if (out.numel() > 0) kernel::unravel(stream_of(input.device()), job);
   return out;
 }
 
@@ -264,20 +232,22 @@ Tensor searchsorted(const Tensor& sorted_sequence, const Operand& input, bool ou
   LM_CHECK(!sorter || sorter->sizes() == sequence.sizes(), ValueError, "searchsorted: the sorter has shape ",
            sorter ? sorter->sizes() : Shape(), ", the sequence ", sequence.sizes(), "; need equal shapes");
   const DType dtype = result_type({&sequence, &input});
+  LM_CHECK(input.dim() == 0 || input.device() == sequence.device(), RuntimeError, "searchsorted: the values are on ",
+           input.device(), ", the sorted sequence on ", sequence.device(), "; need the same device");
   auto laid_out = [&](const Tensor& x) {
-    Tensor y = empty_tensor(x.sizes(), dtype, x.device());
+    Tensor y = empty_tensor(x.sizes(), dtype, sequence.device());
     copy_into(y, x);
     return y;
   };
   const Tensor rows = laid_out(sequence), values = laid_out(input);
   const int64_t m = shared || input.dim() == 0 ? input.numel() : input.size(-1), n = sequence.size(-1);
-  Tensor out = empty_tensor(input.sizes(), DType::I64, input.device());
+  Tensor out = empty_tensor(input.sizes(), DType::I64, sequence.device());
   Tensor order;
   if (sorter) order = checked_index(*sorter, n, false, sequence.dim() - 1, "searchsorted");
   if (m > 0)
-    kernel::search_sorted(stream_of(input.device()), {dtype, rows.data(), values.data(), out.data<int64_t>(),
-                                                      sorter ? order.data<int64_t>() : nullptr, input.numel() / m, n, m,
-                                                      shared, right || side == "right"});
+    kernel::search_sorted(stream_of(sequence.device()), {dtype, rows.data(), values.data(), out.data<int64_t>(),
+                                                         sorter ? order.data<int64_t>() : nullptr, input.numel() / m, n,
+                                                         m, shared, right || side == "right"});
   return out_int32 ? cast(out, DType::I32) : out;
 }
 Tensor bucketize(const Operand& input, const Tensor& boundaries, bool out_int32, bool right) {
@@ -293,11 +263,10 @@ Tensor bincount(const Tensor& input, const OptTensor& weights, int64_t minlength
   LM_CHECK(!weights || weights->sizes() == input.sizes(), ValueError, "bincount: the weights have shape ",
            weights ? weights->sizes() : Shape(), ", the input ", input.sizes(), "; need equal shapes");
   const Tensor x = contiguous(cast(input, DType::I64));
-  for (int64_t i = 0; i < x.numel(); ++i)
-    LM_CHECK(x.data<int64_t>()[i] >= 0, ValueError, "bincount: element ", i, " is ", x.data<int64_t>()[i],
-             "; need integers >= 0");
-  int64_t largest = -1;
-  for (int64_t i = 0; i < x.numel(); ++i) largest = std::max(largest, x.data<int64_t>()[i]);
+  const int64_t bad = kernel::find_bad_index(stream_of(x.device()), x.data<int64_t>(), x.numel(), 0, INT64_MAX);
+  LM_CHECK(bad < 0, ValueError, "bincount: element ", bad, " is ", select(x, 0, bad).item_int(),
+           "; need integers >= 0");
+  const int64_t largest = x.numel() ? max(x).item_int() : -1;
   constexpr int64_t kMostBins = int64_t(1) << 40;
   LM_CHECK(largest < kMostBins && minlength <= kMostBins, ValueError, "bincount: the largest number is ", largest,
            ", minlength is ", minlength, "; need at most ", kMostBins, " counts");
@@ -321,16 +290,12 @@ Tensor histc(const Tensor& input, int64_t bins, double min, double max) {
   LM_CHECK(min <= max, ValueError, "histc: min is ", min, " and max is ", max, "; need min <= max");
   Tensor x = empty_tensor(input.sizes(), DType::F64, input.device());
   copy_into(x, input);
-  const double* begin = x.data<double>();
-  const double* end = begin + x.numel();
-  if (min == max && begin != end) min = *std::min_element(begin, end), max = *std::max_element(begin, end);
+  if (min == max && x.numel() > 0) min = lamina::min(x).item_double(), max = lamina::max(x).item_double();
   if (min == max) min -= 1, max += 1;
   LM_CHECK(std::isfinite(min) && std::isfinite(max), ValueError, "histc: the range is ", min, " to ", max,
            "; need finite bounds");
-  Tensor counts = full_tensor({bins}, 0.0, DType::F64, input.device());
-  for (const double* p = begin; p != end; ++p)
-    if (*p >= min && *p <= max)
-      counts.data<double>()[std::min(bins - 1, int64_t((*p - min) / (max - min) * double(bins)))] += 1;
+  Tensor counts = full_tensor({bins}, 0, DType::I64, input.device());
+  kernel::histogram(stream_of(input.device()), x.data<double>(), x.numel(), min, max, bins, counts.data<int64_t>());
   return cast(counts, input.dtype());
 }
 

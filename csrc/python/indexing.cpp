@@ -130,6 +130,7 @@ int set_item(PyObject* self, PyObject* key, PyObject* value) {
   PyObject* done = guarded([&]() -> PyObject* {
     LM_CHECK(value, TypeError, "index: elements of a tensor cannot be deleted");
     Tensor x = unwrap(self), v = value_of(value);
+    if (!is_tensor(value)) v = to_device(v, x.device());
     Key parsed(key);
     if (is_already_there(x, parsed, v)) return Py_None;
     ReleaseGil release(is_large(v));
