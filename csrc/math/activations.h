@@ -99,7 +99,7 @@ struct Softshrink {
 // x Phi(x), Phi(x) = erfc(-x / sqrt(2)) / 2 (Hendrycks and Gimpel 2016, arXiv 1606.08415): erfc keeps the left tail.
 struct Gelu {
   LM_ON(kFloat);
-  template <class T> LM_FN static T f(T x) { return T(0.5) * x * erfc(x * T(-kSqrt1_2)); }
+  template <class T> LM_FN static T f(T x) { return x * normal_cdf(x); }
   template <class T> LM_FN static T df_x(T x) {
     return T(0.5) * erfc(x * T(-kSqrt1_2)) + x * (T(k1_Sqrt2Pi) * exp(T(-0.5) * (x * x))); } };
 // The tanh approximation, with 0.5 (1 + tanh u) = sigmoid(2u); 2u = 2 sqrt(2/pi) (x + 0.044715 x^3).

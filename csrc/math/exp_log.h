@@ -48,6 +48,12 @@ LM_FN T exp_poly(T r) {
   return poly(r, 1.3854726e-03f, 8.370893e-03f, 4.1667905e-02f, 1.66665e-01f, 4.9999994e-01f) * (r * r) + r + T(1);
 }
 
+// 2^r for |r| <= 1/2, error 7.5e-8: two operations less than exp_poly(r ln(2)), where that is enough.
+template <F32 T>
+LM_FN T exp2_poly(T r) {
+  return poly(r, 1.3276472e-03f, 9.6755413e-03f, 5.5507133e-02f, 2.402212e-01f, 6.9314697e-01f, 1.0000001f);
+}
+
 // ln(2) in two parts; the first has 15 bits, so its product with an exponent is exact without FMA.
 inline constexpr float kLn2Hi = 0.693145751953125f, kLn2Lo = 1.42860682e-6f;
 
@@ -57,13 +63,16 @@ LM_FN T exp(T x) {
   const Nearest<T> e(x * T(1.44269504f));
   return scale(exp_poly((x - e.k * T(kLn2Hi)) - e.k * T(kLn2Lo)), e);
 }
-// 2^shift e^(x + low): shift avoids an overflow halfway, low carries what x could not hold.
+// 2^shift e^(x + low) for -120 <= x <= 91: shift avoids an overflow halfway, low carries what x could not hold.
 template <F32 T>
-LM_FN T exp_shifted(T x, int shift, T low = T(0)) {
-  x = at_least(at_most(x, 91.f), -120.f);
+LM_FN T exp_inside(T x, int shift, T low = T(0)) {
   const Nearest<T> e(x * T(1.44269504f));
   const T r = ((x - e.k * T(kLn2Hi)) - e.k * T(kLn2Lo)) + low;
   return scale(exp_poly(r), e, shift);
+}
+template <F32 T>
+LM_FN T exp_shifted(T x, int shift, T low = T(0)) {
+  return exp_inside(at_least(at_most(x, 91.f), -120.f), shift, low);
 }
 template <F32 T>
 LM_FN T exp2(T x) {
@@ -177,10 +186,21 @@ LM_FN T pow(T x, T y) {
 
 #endif  // !LM_CUDA
 
+// e^x for x <= 0.
+template <Real T>
+LM_FN T exp_below_zero(T x) {
+#if !LM_CUDA
+  if constexpr (F32<T>)
+    return exp_inside(at_least(x, -105.f), 0);
+  else
+#endif
+    return exp(x);
+}
+
 // 1 / (1 + e^-x), from e^-|x| so that neither end overflows and the small end keeps its digits.
 template <Real T>
 LM_FN T sigmoid(T x) {
-  const T e = exp(-abs(x));
+  const T e = exp_below_zero(-abs(x));
   return select(x < T(0), e, T(1)) / (T(1) + e);
 }
 // Products of equal factors; b < 0 gives the truncated 1 / a^|b| (0, or +-1 for a = +-1).

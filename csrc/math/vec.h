@@ -143,6 +143,17 @@ LM_FN Vec<double, N> to_float(Vec<int64_t, N> x) {
 }
 
 #if defined(__AVX512F__) && !defined(__clang__)
+// One instruction each; a NaN in x stays.
+template <int N>
+  requires(N == 16)
+LM_FN Vec<float, N> at_most(Vec<float, N> x, float c) {
+  return Vec<float, N>(__builtin_ia32_minps512_mask(Vec<float, N>(c).raw, x.raw, x.raw, -1, 4));
+}
+template <int N>
+  requires(N == 16)
+LM_FN Vec<float, N> at_least(Vec<float, N> x, float c) {
+  return Vec<float, N>(__builtin_ia32_maxps512_mask(Vec<float, N>(c).raw, x.raw, x.raw, -1, 4));
+}
 // x * 2^k for whole k, rounded once.
 template <int N>
   requires(N == 16)
