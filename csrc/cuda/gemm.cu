@@ -19,13 +19,15 @@ constexpr int kFewRows = 8;
 bool multiple(int64_t x, int64_t of) { return x % of == 0; }
 
 // Operands whose matrices lie anywhere: the table goes to the device.
-void upload_offsets(Stream stream, const int64_t* offsets, int64_t count, int64_t* out) {
+const int64_t* upload_offsets(Stream stream, const int64_t* offsets, int64_t count, std::optional<Workspace>& memory) {
+  auto* out = memory.emplace(stream, size_t(count) * sizeof(int64_t)).as<int64_t>();
   OffsetTable table;
   for (int64_t i = 0; i < count; i += OffsetTable::kCount) {
     const int64_t n = std::min<int64_t>(OffsetTable::kCount, count - i);
     std::copy_n(offsets + i, n, table.offset);
     launch(store_offsets_kernel, 1, 256, 0, stream, table, int(n), out + i);
   }
+  return out;
 }
 
 // (rows, k) of a batch; the contiguous direction decides which way its tiles lie.
@@ -84,16 +86,9 @@ void multiply(Stream stream, GemmProblem p, GemmEpilogue e) {
                      1};
   Operand<T> a(p.a, p.m, p.k, p.a_row, p.a_col, p.a_batch, p.a_offsets, p.batch);
   Operand<T> b(p.b, p.n, p.k, p.b_col, p.b_row, p.b_batch, p.b_offsets, p.batch);
-  const Workspace tables(stream, size_t(p.batch) * ((p.a_offsets ? 8 : 0) + (p.b_offsets ? 8 : 0)) + 8);
-  if (p.a_offsets) {
-    upload_offsets(stream, p.a_offsets, p.batch, tables.as<int64_t>());
-    a.source.offsets = tables.as<int64_t>();
-  }
-  if (p.b_offsets) {
-    int64_t* to = tables.as<int64_t>() + (p.a_offsets ? p.batch : 0);
-    upload_offsets(stream, p.b_offsets, p.batch, to);
-    b.source.offsets = to;
-  }
+  std::optional<Workspace> a_table, b_table;
+  if (p.a_offsets) a.source.offsets = upload_offsets(stream, p.a_offsets, p.batch, a_table);
+  if (p.b_offsets) b.source.offsets = upload_offsets(stream, p.b_offsets, p.batch, b_table);
   constexpr int V = kPack<T>;
   const bool wide = p.c_col == 1 && multiple(p.c_row, V) && multiple(p.c_batch, V) &&
                     multiple(int64_t(reinterpret_cast<uintptr_t>(p.c)), 16);

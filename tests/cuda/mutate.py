@@ -1,8 +1,8 @@
 """Breaks kernels one statement at a time and shows which tests of the emulator notice.
 
 mutate.py BUILD_DIRECTORY [FAMILY ...] [--per-kernel N]: for every kernel of csrc/cuda/kernels/FAMILY.cuh, leaves out a
-barrier or shifts the index of a store, compiles csrc/cuda/FAMILY.cu with the broken header, links it in front of the
-objects of tests/cuda_FAMILY_test and runs that. Prints a table; fails if a mutation survives.
+barrier or shifts the index of a store, compiles csrc/cuda/FAMILY.cu with the broken header, links it in place of the
+object of tests/cuda_FAMILY_test and runs that. Prints a table; fails if a mutation survives.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def run(family: str, mutation: Mutation, build: Path) -> str:
             return "does not compile"
         link = link_command(build, f"cuda_{family}_test")
         link[link.index("-o") + 1] = f"{folder}/test"
-        link.insert(link.index("-o"), f"{folder}/broken.o")
+        link = [f"{folder}/broken.o" if word.endswith(f"csrc/cuda/{family}.cu.o") else word for word in link]
         subprocess.run(link, cwd=build, check=True)
         try:
             test = subprocess.run([f"{folder}/test", "--gtest_brief=1"], capture_output=True, text=True, timeout=120)
