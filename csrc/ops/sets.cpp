@@ -112,7 +112,10 @@ Tensor isin(const Operand& elements, const Operand& test_elements, bool, bool in
            "isin: need a Tensor as elements or test_elements, got two numbers");
   NoGrad guard;
   const DType dtype = result_type({&elements, &test_elements});
-  const Tensor x = cast(elements, dtype), set = msort(reshape(cast(test_elements, dtype), Shape{-1}));
+  // A number goes where the tensor is.
+  const Device device = elements.dim() ? elements.device() : test_elements.device();
+  const auto placed = [&](const Tensor& t) { return cast(t.dim() ? t : to_device(t, device), dtype); };
+  const Tensor x = placed(elements), set = msort(reshape(placed(test_elements), Shape{-1}));
   if (set.numel() == 0) return full_tensor(x.sizes(), invert, DType::Bool, x.device());
   // Where it would stand is where it stands.
   const Tensor place = minimum(searchsorted(set, x, false, false, "", std::nullopt), Tensor(set.numel() - 1));
