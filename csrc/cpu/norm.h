@@ -26,7 +26,10 @@ LM_KERNEL(void, norm_rows_backward,
 struct Channels {
   int64_t item, batches, channels, inner, rows;  // rows: of all groups; channels-last only
   bool last;
-  int64_t step;  // from one batch's coefficients to the next one's: 0 when all share them
+  int64_t step;                        // from one batch's coefficients to the next one's: 0 when all share them
+  int64_t size(int64_t batch) const {  // elements of a (batch, channel)
+    return last && rows - batch * inner < inner ? rows - batch * inner : inner;
+  }
 };
 // Per (batch, channel): the mean, and the sum of squared distances from it.
 LM_KERNEL(void, channel_moments, (const Channels& l, const void* x, double* mean, double* m2))
@@ -40,5 +43,36 @@ LM_KERNEL(void, channel_grad_sums,
 LM_KERNEL(void, channel_grad,
           (const Channels& l, const void* x, const void* g, const void* mean, const void* a, const void* b,
            const void* d, void* grad_x))
+
+#ifndef LM_ISA
+// Between those passes: small arrays, a few numbers per channel. Sums in double over batches or channels, in order.
+// mean and m2 as channel_moments leaves them -> total (2, channels): mean and unbiased variance; mean_out and
+// rstd_out (channels): what channel_affine needs.
+LM_JOB(void, batch_norm_statistics,
+       (const Channels& l, const double* mean, const double* m2, double eps, double* total, void* mean_out,
+        void* rstd_out))
+// The same two from a mean and a variance.
+LM_JOB(void, batch_norm_constants,
+       (int64_t item, int64_t channels, const double* mean, const double* var, double eps, void* mean_out,
+        void* rstd_out))
+// sums as channel_grad_sums leaves them, null when nobody needs them -> coefficients (3, channels): a, b, d of
+// channel_grad; and the gradients of weight and bias.
+LM_JOB(void, batch_norm_grad,
+       (const Channels& l, const double* sum_g, const double* sum_gx, const void* rstd, const void* weight,
+        bool training, void* coefficients, void* grad_weight, void* grad_bias))
+// Groups of neighbouring channels -> rstd (batches, groups), mean_out (batches, channels) and coefficients (2, batches,
+// channels): scale and shift of channel_affine.
+LM_JOB(void, group_norm_statistics,
+       (const Channels& l, int64_t groups, const double* mean, const double* m2, double eps, const void* weight,
+        const void* bias, void* rstd, void* mean_out, void* coefficients))
+// coefficients (3, batches, channels): a, b, d of channel_grad.
+LM_JOB(void, group_norm_grad,
+       (const Channels& l, int64_t groups, const double* sum_g, const double* sum_gx, const void* rstd,
+        const void* weight, void* coefficients, void* grad_weight, void* grad_bias))
+// total (2, channels): the average over batches of mean and of unbiased variance.
+LM_JOB(void, instance_norm_statistics, (const Channels& l, const double* mean, const double* m2, double* total))
+// running = momentum values + (1 - momentum) running
+LM_JOB(void, update_running, (int64_t item, int64_t n, double momentum, const double* values, void* running))
+#endif
 
 }  // namespace lamina

@@ -1,5 +1,6 @@
 // One optimizer step over flat arrays. The one idea: everything an algorithm reads and writes for an element is touched
-// once, in one loop, so a step costs one pass over memory. Called by ops/optim.cpp; formulas in kernels/optim.cpp.
+// once, in one loop, so a step costs one pass over memory. ops/optim.cpp calls a job with the arrays of all parameters;
+// formulas in kernels/optim.cpp.
 #pragma once
 #include <cstdint>
 
@@ -11,13 +12,13 @@ namespace lamina {
 struct SgdStep {
   double lr, momentum, dampening, weight_decay;
   bool nesterov, maximize;
-  bool first;  // the buffer is new and takes the gradient as it is
+  bool first = false;  // the buffer is new and takes the gradient as it is: OptimArray::first of the array at hand
 };
 
 struct AdamStep {
   double lr, beta1, beta2, eps, weight_decay;
   bool decoupled, maximize;
-  double correction1, correction2;  // 1 - beta^t
+  double correction1 = 1, correction2 = 1;  // 1 - beta^t, t being the counter of the array at hand
 };
 
 struct RmspropStep {
@@ -30,5 +31,20 @@ struct RmspropStep {
 LM_KERNEL(void, sgd_step, (DType dtype, const SgdStep& step, int64_t n, void* const* data))
 LM_KERNEL(void, adam_step, (DType dtype, const AdamStep& step, int64_t n, void* const* data))
 LM_KERNEL(void, rmsprop_step, (DType dtype, const RmspropStep& step, int64_t n, void* const* data))
+
+#ifndef LM_ISA
+constexpr int kOptimColumns = 5;
+// One parameter: the arrays above, of any floating dtype.
+struct OptimArray {
+  DType dtype;
+  bool first;  // see SgdStep
+  int64_t n;
+  void* data[kOptimColumns];
+  float* counter;  // of steps, advanced by one; null for SGD
+};
+LM_JOB(void, sgd_update, (const SgdStep& step, const OptimArray* arrays, int64_t count))
+LM_JOB(void, adam_update, (const AdamStep& step, const OptimArray* arrays, int64_t count))
+LM_JOB(void, rmsprop_update, (const RmspropStep& step, const OptimArray* arrays, int64_t count))
+#endif
 
 }  // namespace lamina

@@ -21,11 +21,16 @@ struct CrossEntropy {
   const void* weight;
   int64_t ignore;
   double smooth;
-  void* lse;  // (rows,): log sum exp of every row; written by forward, read by backward
+  void* lse;              // (rows,): log sum exp of every row; written by forward, read by backward
+  const double* divisor;  // backward divides its scale by this number where it is not null
 };
 // loss (rows,): sum_c q[c] (lse - x[c]), where q[c] = (1 - smooth) w[t] [c == t] + smooth / n w[c]; unreduced.
 LM_KERNEL(void, cross_entropy_forward, (const CrossEntropy& op, void* loss))
-// grad_x[i, c] = scale[i * scale_step] (Q p[c] - q[c]), Q = sum_c q[c], p = softmax(x[i]).
+// grad_x[i, c] = scale[i * scale_step] / divisor (Q p[c] - q[c]), Q = sum_c q[c], p = softmax(x[i]).
 LM_KERNEL(void, cross_entropy_backward, (const CrossEntropy& op, const void* scale, int64_t scale_step, void* grad_x))
+#ifndef LM_ISA
+// Q (rows,): what the smoothed and weighted target of a row sums to. Second derivatives need it.
+LM_JOB(void, cross_entropy_mass, (const CrossEntropy& op, void* mass))
+#endif
 
 }  // namespace lamina

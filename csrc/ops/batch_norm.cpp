@@ -1,7 +1,5 @@
 // batch_norm. Statistics are taken before the door, outside the tape: the operator gets them as constants, and its
 // backward rule knows that in training they came from x. Next: group_norm.cpp.
-#include <cmath>
-
 #include "autograd/apply.h"
 #include "ops/channel_norm.h"
 #include "ops/ops.h"
@@ -39,7 +37,7 @@ struct BatchNorm {
     // not cancel two large products.
     const Tensor x = channels_dense(input), scale = weight ? rstd * *weight : rstd;
     const Channels l = channel_layout(x, false);
-    const Tensor shift = bias ? *bias : full_tensor({l.channels}, 0, x.dtype());
+    const Tensor shift = bias ? *bias : full_tensor({l.channels}, 0, x.dtype(), x.device());
     Tensor y = empty_as(x);
     if (x.numel())
       kernel::channel_affine(stream_of(x.device()), l, x.data(), mean.data(), scale.data(), shift.data(), y.data());
@@ -62,27 +60,19 @@ struct BatchNorm {
     const Stream stream = stream_of(x.device());
     const int64_t c = l.channels;
     // sum(g) and sum(g (x - m)) per channel give all three gradients. In evaluation x needs neither.
-    std::vector<double> sum_g(static_cast<size_t>(c)), sum_gx(sum_g.size());
-    if (training || (has_weight && ctx.needs(1)) || (has_bias && ctx.needs(2))) {
-      const Pieces pieces = channel_pieces(l, x, g, mean.data());
-      for (int64_t k = 0; k < l.batches * c; k += c)
-        for (int64_t i = 0; i < c; ++i) sum_g[i] += pieces.first[k + i], sum_gx[i] += pieces.second[k + i];
-    }
-    const Tensor coefficients = empty_tensor({3, c}, x.dtype()), grad_weight = empty_tensor({c}, x.dtype()),
-                 grad_bias = empty_tensor({c}, x.dtype()), grad_x = ctx.needs(0) ? empty_as(x) : Tensor();
-    return dispatch_float(x.dtype(), kName, [&]<class T>() -> Grads {
-      // grad_x = g a + (x - m) b + d; an infinite n switches the training terms off.
-      T *a = coefficients.data<T>(), *b = a + c, *d = b + c;
-      for (int64_t i = 0; i < c; ++i) {
-        const double r = double(rstd.data<T>()[i]), rw = r * (weight ? double(weight->data<T>()[i]) : 1);
-        const double n = training ? double(l.rows) : INFINITY;
-        a[i] = T(rw), b[i] = T(-rw * r * r * sum_gx[i] / n), d[i] = T(-rw * sum_g[i] / n);
-        grad_weight.data<T>()[i] = T(sum_gx[i] * r), grad_bias.data<T>()[i] = T(sum_g[i]);
-      }
-      if (grad_x.defined() && x.numel())
-        kernel::channel_grad(stream, l, x.data(), g.data(), mean.data(), a, b, d, grad_x.data());
-      return {grad_x, has_weight ? grad_weight : Tensor(), has_bias ? grad_bias : Tensor(), Tensor(), Tensor()};
-    });
+    Pieces sums;
+    if (training || (has_weight && ctx.needs(1)) || (has_bias && ctx.needs(2)))
+      sums = channel_pieces(l, x, g, mean.data());
+    const bool summed = sums.values.defined();
+    const auto make = [&](const Shape& sizes) { return empty_tensor(sizes, x.dtype(), x.device()); };
+    const Tensor coefficients = make({3, c}), grad_weight = make({c}), grad_bias = make({c}),
+                 grad_x = ctx.needs(0) ? empty_as(x) : Tensor();
+    kernel::batch_norm_grad(stream, l, summed ? sums.first() : nullptr, summed ? sums.second() : nullptr, rstd.data(),
+                            data_or_null(weight), training, coefficients.data(), grad_weight.data(), grad_bias.data());
+    if (grad_x.defined() && x.numel())
+      kernel::channel_grad(stream, l, x.data(), g.data(), mean.data(), part(coefficients, 0), part(coefficients, 1),
+                           part(coefficients, 2), grad_x.data());
+    return {grad_x, has_weight ? grad_weight : Tensor(), has_bias ? grad_bias : Tensor(), Tensor(), Tensor()};
   }
 
   Grads differentiable(const Tensor& x, const Tensor& grad, const OptTensor& weight, const Tensor& mean,
@@ -120,7 +110,8 @@ Tensor batch_norm(const Tensor& input, const OptTensor& running_mean, const OptT
   const OptTensor b = norm_parameter(bias, {c}, type, name, "bias");
   const Tensor x = cast(input, type);
 
-  std::vector<double> mean(static_cast<size_t>(c)), var(mean.size());
+  const Tensor mean = empty_tensor({c}, type, x.device()), rstd = empty_tensor({c}, type, x.device());
+  const Stream stream = stream_of(x.device());
   if (training) {
     // The tape sees the statistics as constants: BatchNorm's rule contains their dependence on x.
     NoGrad guard;
@@ -129,32 +120,21 @@ Tensor batch_norm(const Tensor& input, const OptTensor& running_mean, const OptT
     LM_CHECK(l.rows > 1, ValueError, name, ": input has shape ", input.sizes(), ", ", l.rows,
              " values per channel; need more than one to train");
     const Pieces pieces = channel_pieces(l, values);
-    // Pieces are merged in order of the batch, whichever thread computed them.
-    std::vector<Moments> total(mean.size());
-    for (int64_t k = 0; k < l.batches; ++k)
-      for (int64_t i = 0; i < c; ++i)
-        total[i].merge(double(piece_size(l, k)), pieces.first[k * c + i], pieces.second[k * c + i]);
-    std::vector<double> unbiased(mean.size());
-    for (int64_t i = 0; i < c; ++i) {
-      mean[i] = total[i].mean;
-      var[i] = total[i].m2 / total[i].count;
-      unbiased[i] = total[i].m2 / (total[i].count - 1);
-    }
     // PyTorch's convention: normalise by the biased variance, remember the unbiased one.
-    update_running(running_mean, mean, momentum);
-    update_running(running_var, unbiased, momentum);
+    const Tensor total = empty_tensor({2, c}, DType::F64, x.device());
+    kernel::batch_norm_statistics(stream, l, pieces.first(), pieces.second(), eps, total.data<double>(), mean.data(),
+                                  rstd.data());
+    update_running(running_mean, total.data<double>(), momentum);
+    update_running(running_var, total.data<double>() + c, momentum);
   } else {
     // Copied, not saved: a later training step changes the running statistics in place, and this call's backward must
     // still see what it used.
     const Tensor m = contiguous(cast(running_mean->alias(), DType::F64)),
                  v = contiguous(cast(running_var->alias(), DType::F64));
-    for (int64_t i = 0; i < c; ++i) mean[i] = m.data<double>()[i], var[i] = v.data<double>()[i];
+    kernel::batch_norm_constants(stream, x.itemsize(), c, m.data<double>(), v.data<double>(), eps, mean.data(),
+                                 rstd.data());
   }
-  const Tensor means = empty_tensor({c}, type), rstd = empty_tensor({c}, type);
-  dispatch_float(type, name, [&]<class T>() {
-    for (int64_t i = 0; i < c; ++i) means.data<T>()[i] = T(mean[i]), rstd.data<T>()[i] = T(1 / std::sqrt(var[i] + eps));
-  });
-  return cast(apply(BatchNorm{training, eps, bool(w), bool(b)}, x, w, b, means, rstd), input.dtype());
+  return cast(apply(BatchNorm{training, eps, bool(w), bool(b)}, x, w, b, mean, rstd), input.dtype());
 }
 
 }  // namespace lamina

@@ -25,19 +25,23 @@ Channels channel_layout(const Tensor& x, bool per_batch) {
   l.batches = (l.rows + l.inner - 1) / l.inner;
   return l;
 }
-int64_t piece_size(const Channels& l, int64_t batch) {
-  return l.last ? std::min(l.inner, l.rows - batch * l.inner) : l.inner;
+
+namespace {
+Pieces new_pieces(const Channels& l, const Tensor& x) {
+  const Shape sizes{2, l.batches * l.channels};
+  return {x.numel() ? empty_tensor(sizes, DType::F64, x.device()) : full_tensor(sizes, 0, DType::F64, x.device())};
 }
+}  // namespace
 
 Pieces channel_pieces(const Channels& l, const Tensor& x) {
-  Pieces p(l);
-  if (x.numel()) kernel::channel_moments(stream_of(x.device()), l, x.data(), p.first.data(), p.second.data());
+  const Pieces p = new_pieces(l, x);
+  if (x.numel()) kernel::channel_moments(stream_of(x.device()), l, x.data(), p.first(), p.second());
   return p;
 }
 Pieces channel_pieces(const Channels& l, const Tensor& x, const Tensor& grad, const void* mean) {
-  Pieces p(l);
+  const Pieces p = new_pieces(l, x);
   if (x.numel())
-    kernel::channel_grad_sums(stream_of(x.device()), l, x.data(), grad.data(), mean, p.first.data(), p.second.data());
+    kernel::channel_grad_sums(stream_of(x.device()), l, x.data(), grad.data(), mean, p.first(), p.second());
   return p;
 }
 
@@ -54,13 +58,13 @@ void check_running(const OptTensor& running, int64_t channels, const char* op, c
   LM_CHECK(!running->requires_grad(), RuntimeError, op, ": ", name, " requires a gradient, but has none; detach it");
 }
 
-void update_running(const OptTensor& running, const std::vector<double>& values, double momentum) {
+void update_running(const OptTensor& running, const double* values, double momentum) {
   if (!running) return;
-  // In double: momentum is small, and float would lose digits of the old value every step.
-  const Tensor fresh = copy_dense(cast(running->alias(), DType::F64));
-  double* p = fresh.data<double>();
-  for (size_t i = 0; i < values.size(); ++i) p[i] = momentum * values[i] + (1 - momentum) * p[i];
-  copy_into(*running, fresh);
+  // Statistics in half precision, or strided ones, are averaged in a copy.
+  const bool direct = running->is_contiguous() && !is_half(running->dtype());
+  const Tensor p = direct ? *running : copy_dense(cast(running->alias(), DType::F64));
+  kernel::update_running(stream_of(p.device()), p.itemsize(), p.numel(), momentum, values, p.data());
+  if (!direct) copy_into(*running, p);
   // A tape that saved this very tensor must notice.
   running->bump_version();
 }

@@ -10,57 +10,65 @@
 namespace lamina {
 namespace {
 
+const void* data_or_null(const OptTensor& x) { return x ? x->data() : nullptr; }
+const double* divisor_or_null(const OptTensor& x) { return x ? x->data<double>() : nullptr; }
+
 // What both losses know about a call.
 struct ClassLoss {
   int64_t ignore, classes;
   Reduction reduction;
-  double divisor;  // of reduction="mean": the weights of the targets that count, added up; else 1
   bool weighted;
   double smooth = 0;
 
-  // backward saves the target first and the weight, if any, second.
-  void save(Ctx& ctx, const Tensor& target, const OptTensor& weight) const {
+  // backward saves the target first, then the weight and the divisor, if any.
+  void save(Ctx& ctx, const Tensor& target, const OptTensor& weight, const OptTensor& divisor) const {
     ctx.save(target);
     if (weight) ctx.save(*weight);
+    if (divisor) ctx.save(*divisor);
   }
+  bool has_divisor() const { return reduction == Reduction::Mean; }
   Tensor target(Ctx& ctx) const { return ctx.saved(0); }
   OptTensor weight(Ctx& ctx) const { return weighted ? OptTensor(ctx.saved(1)) : std::nullopt; }
-  // What else an operator saved, after these two.
-  Tensor extra(Ctx& ctx, int i) const { return ctx.saved(1 + weighted + i); }
+  // Of reduction="mean": the weights of the targets that count, added up; a float64 number where the target lives.
+  OptTensor divisor(Ctx& ctx) const { return has_divisor() ? OptTensor(ctx.saved(1 + weighted)) : std::nullopt; }
+  // What else an operator saved, after these.
+  Tensor extra(Ctx& ctx, int i) const { return ctx.saved(1 + weighted + has_divisor() + i); }
 
-  Tensor reduce(const Tensor& losses) const {  // outside the tape, in a fixed order
-    if (reduction == Reduction::None) return losses;
-    double sum = 0;
-    dispatch_float(losses.dtype(), "loss", [&]<class T>() {
-      for (const T *x = losses.data<T>(), *end = x + losses.numel(); x < end; ++x) sum += double(*x);
-    });
-    return scalar_tensor(sum / divisor, losses.dtype());
+  // target (outer, inner), or (rows,)
+  Nll call(const Tensor& target, const OptTensor& weight, const OptTensor& divisor, int64_t item) const {
+    return {item,
+            target.size(0),
+            classes,
+            target.dim() > 1 ? target.size(1) : 1,
+            target.data<int64_t>(),
+            data_or_null(weight),
+            ignore,
+            divisor_or_null(divisor)};
   }
-  // The gradient of every row's loss: one number for all, or one each.
-  Tensor row_scale(const Tensor& grad) const {
-    // Only a mean has another divisor, and its gradient is a single number.
-    if (divisor == 1) return contiguous(grad);
-    Tensor scale = empty_tensor(grad.sizes(), grad.dtype());
-    dispatch_float(grad.dtype(), "loss", [&]<class T>() { *scale.data<T>() = T(double(*grad.data<T>()) / divisor); });
-    return scale;
+  // Outside the tape, in a fixed order. Writes the divisor.
+  Tensor reduce(const Tensor& losses, const Tensor& target, const OptTensor& weight, OptTensor& divisor) const {
+    if (reduction == Reduction::None) return losses;
+    if (has_divisor()) divisor = empty_tensor({}, DType::F64, losses.device());
+    const Tensor total = empty_tensor({}, losses.dtype(), losses.device());
+    kernel::class_loss_total(stream_of(losses.device()), call(target, weight, std::nullopt, losses.itemsize()),
+                             losses.data(), divisor ? divisor->data<double>() : nullptr, total.data());
+    return total;
   }
 };
-
-const void* data_or_null(const OptTensor& x) { return x ? x->data() : nullptr; }
 
 struct NllGrad;
 // x (outer, classes, inner), target (outer, inner)
 struct NllLoss : ClassLoss {
   static constexpr const char* kName = "nll_loss";
-  Nll call(const Tensor& target, const OptTensor& weight, int64_t item) const {
-    return {item, target.size(0), classes, target.size(1), target.data<int64_t>(), data_or_null(weight), ignore};
-  }
   Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& target, const OptTensor& weight) const {
-    save(ctx, target, weight);
     const Tensor dense = contiguous(x);
     Tensor losses = empty_tensor(target.sizes(), x.dtype(), x.device());
-    kernel::nll_gather(stream_of(x.device()), call(target, weight, x.itemsize()), dense.data(), losses.data());
-    return reduce(losses);
+    kernel::nll_gather(stream_of(x.device()), call(target, weight, std::nullopt, x.itemsize()), dense.data(),
+                       losses.data());
+    OptTensor divisor;
+    Tensor loss = reduce(losses, target, weight, divisor);
+    save(ctx, target, weight, divisor);
+    return loss;
   }
   Grads backward(Ctx& ctx, const Tensor& grad) const;
 };
@@ -68,26 +76,27 @@ struct NllLoss : ClassLoss {
 // The adjoint of NllLoss: from the gradient of the loss to that of x.
 struct NllGrad : NllLoss {
   static constexpr const char* kName = "nll_loss_backward";
-  Tensor forward(Ctx& ctx, const Tensor& grad, const Tensor& target, const OptTensor& weight) const {
-    save(ctx, target, weight);
-    const Tensor scale = row_scale(grad);
+  Tensor forward(Ctx& ctx, const Tensor& grad, const Tensor& target, const OptTensor& weight,
+                 const OptTensor& divisor) const {
+    save(ctx, target, weight, divisor);
+    const Tensor scale = contiguous(grad);
     Tensor grad_x = empty_tensor({target.size(0), classes, target.size(1)}, grad.dtype(), grad.device());
-    kernel::nll_scatter(stream_of(grad.device()), call(target, weight, grad.itemsize()), scale.data(),
+    kernel::nll_scatter(stream_of(grad.device()), call(target, weight, divisor, grad.itemsize()), scale.data(),
                         reduction == Reduction::None, grad_x.data());
     return grad_x;
   }
   Grads backward(Ctx& ctx, const Tensor& v) const {
-    return {apply(NllLoss{*this}, v, target(ctx), weight(ctx)), Tensor(), Tensor()};
+    return {apply(NllLoss{*this}, v, target(ctx), weight(ctx)), Tensor(), Tensor(), Tensor()};
   }
 };
 Grads NllLoss::backward(Ctx& ctx, const Tensor& grad) const {
-  return {apply(NllGrad{*this}, grad, target(ctx), weight(ctx)), Tensor(), Tensor()};
+  return {apply(NllGrad{*this}, grad, target(ctx), weight(ctx), divisor(ctx)), Tensor(), Tensor()};
 }
 
 CrossEntropy cross_entropy_call(const ClassLoss& op, const Tensor& x, const Tensor& target, const OptTensor& weight,
-                                const Tensor& lse) {
-  return {x.itemsize(),         x.size(0), x.size(1), x.data(),  target.data<int64_t>(),
-          data_or_null(weight), op.ignore, op.smooth, lse.data()};
+                                const Tensor& lse, const OptTensor& divisor) {
+  return {x.itemsize(),         x.size(0), x.size(1), x.data(),   target.data<int64_t>(),
+          data_or_null(weight), op.ignore, op.smooth, lse.data(), divisor_or_null(divisor)};
 }
 
 // x (rows, classes), target (rows,), lse (rows,)
@@ -95,15 +104,16 @@ struct CrossEntropyGrad : ClassLoss {
   static constexpr const char* kName = "cross_entropy_backward";
 
   Tensor forward(Ctx& ctx, const Tensor& x, const Tensor& grad, const Tensor& target, const OptTensor& weight,
-                 const Tensor& lse) const {
-    save(ctx, target, weight);
+                 const OptTensor& divisor, const Tensor& lse) const {
+    save(ctx, target, weight, divisor);
     ctx.save(x);
     ctx.save(grad);
     ctx.save(lse);
-    const Tensor dense = contiguous(x), scale = row_scale(grad);
+    const Tensor dense = contiguous(x), scale = contiguous(grad);
     Tensor grad_x = empty_tensor(x.sizes(), x.dtype(), x.device());
-    kernel::cross_entropy_backward(stream_of(x.device()), cross_entropy_call(*this, dense, target, weight, lse),
-                                   scale.data(), reduction == Reduction::None, grad_x.data());
+    kernel::cross_entropy_backward(stream_of(x.device()),
+                                   cross_entropy_call(*this, dense, target, weight, lse, divisor), scale.data(),
+                                   reduction == Reduction::None, grad_x.data());
     return grad_x;
   }
   // Products with v: d/dx = k Q (diag(p) - p p^T) v, and d/dk = v . (grad_x for k = 1), which is this operator again
@@ -111,32 +121,29 @@ struct CrossEntropyGrad : ClassLoss {
   // where k = grad / divisor, q sums to Q, and neither depends on x.
   Grads backward(Ctx& ctx, const Tensor& v) const {
     const Tensor x = extra(ctx, 0), grad = extra(ctx, 1), lse = extra(ctx, 2);
+    const OptTensor d = divisor(ctx);
+    const auto divided = [&](const Tensor& t) { return d ? t / cast(*d, t.dtype()) : t; };
     const Tensor ones = ones_tensor({x.size(0)}, x.dtype(), x.device());
-    const ClassLoss per_row{ignore, classes, Reduction::None, 1, weighted, smooth};
-    const Tensor unit = apply(CrossEntropyGrad{per_row}, x, ones, target(ctx), weight(ctx), lse);
-    const Tensor along = sum(v * unit, Shape{1}, false, std::nullopt) / Tensor(divisor);
-    const Tensor k = reshape(grad / Tensor(divisor), Sizes(Shape{-1, 1})) * row_mass(target(ctx), weight(ctx), x);
+    const ClassLoss per_row{ignore, classes, Reduction::None, weighted, smooth};
+    const Tensor unit =
+        apply(CrossEntropyGrad{per_row}, x, ones, target(ctx), weight(ctx), OptTensor(std::nullopt), lse);
+    const Tensor along = divided(sum(v * unit, Shape{1}, false, std::nullopt));
+    const Tensor k = reshape(divided(grad), Sizes(Shape{-1, 1})) * row_mass(x, target(ctx), weight(ctx), lse);
     const Tensor p = softmax(x, 1, std::nullopt), vp = v * p;
     return {k * (vp - p * sum(vp, Shape{1}, true, std::nullopt)),
-            reduction == Reduction::None ? along : sum(along, std::nullopt, false, std::nullopt), Tensor(), Tensor(),
+            reduction == Reduction::None ? along : sum(along, std::nullopt, false, std::nullopt),
+            Tensor(),
+            Tensor(),
+            Tensor(),
             Tensor()};
   }
 
  private:
-  // Used by second derivatives only; the kernels have Q in registers.
-  // Q (rows, 1): what the smoothed and weighted target of a row sums to.
-  Tensor row_mass(const Tensor& target, const OptTensor& weight, const Tensor& x) const {
-    Tensor mass = empty_tensor({target.size(0), 1}, x.dtype());
-    dispatch_float(x.dtype(), "cross_entropy", [&]<class T>() {
-      const T* w = weight ? weight->data<T>() : nullptr;
-      double total = w ? 0 : double(classes);
-      for (int64_t c = 0; w && c < classes; ++c) total += double(w[c]);
-      for (int64_t i = 0; i < target.size(0); ++i) {
-        const int64_t t = target.data<int64_t>()[i];
-        const double q = (1 - smooth) * (w && t != ignore ? double(w[t]) : 1) + smooth * total / double(classes);
-        mass.data<T>()[i] = T(t == ignore ? 0 : q);
-      }
-    });
+  // Q (rows, 1). Used by second derivatives only; the other kernels have it in registers.
+  Tensor row_mass(const Tensor& x, const Tensor& target, const OptTensor& weight, const Tensor& lse) const {
+    Tensor mass = empty_tensor({target.size(0), 1}, x.dtype(), x.device());
+    kernel::cross_entropy_mass(stream_of(x.device()), cross_entropy_call(*this, x, target, weight, lse, std::nullopt),
+                               mass.data());
     return mass;
   }
 };
@@ -148,15 +155,18 @@ struct CrossEntropyLoss : ClassLoss {
     const Tensor dense = contiguous(x);
     const Tensor lse = empty_tensor(target.sizes(), x.dtype(), x.device());
     Tensor losses = empty_tensor(target.sizes(), x.dtype(), x.device());
-    kernel::cross_entropy_forward(stream_of(x.device()), cross_entropy_call(*this, dense, target, weight, lse),
-                                  losses.data());
-    save(ctx, target, weight);
+    kernel::cross_entropy_forward(stream_of(x.device()),
+                                  cross_entropy_call(*this, dense, target, weight, lse, std::nullopt), losses.data());
+    OptTensor divisor;
+    Tensor loss = reduce(losses, target, weight, divisor);
+    save(ctx, target, weight, divisor);
     ctx.save(x);
     ctx.save(lse);
-    return reduce(losses);
+    return loss;
   }
   Grads backward(Ctx& ctx, const Tensor& grad) const {
-    const Tensor grad_x = apply(CrossEntropyGrad{*this}, extra(ctx, 0), grad, target(ctx), weight(ctx), extra(ctx, 1));
+    const Tensor grad_x =
+        apply(CrossEntropyGrad{*this}, extra(ctx, 0), grad, target(ctx), weight(ctx), divisor(ctx), extra(ctx, 1));
     return {grad_x, Tensor(), Tensor()};
   }
 };
@@ -176,7 +186,8 @@ OptTensor check_weight(const OptTensor& weight, const Tensor& input, const char*
 }
 
 // User input ends here: after this every target is a valid index or the ignored one.
-// Class indices as int64, checked once so that kernels may index with them.
+// Class indices as int64, checked once so that kernels may index with them. A GPU's are not waited for: there the
+// kernels answer a target out of range with NaN.
 Tensor check_target(const Tensor& input, const Tensor& target, int64_t ignore, const char* op) {
   LM_CHECK(is_integral(target.dtype()), TypeError, op, ": target is ", target.dtype(), "; need class indices (int64)");
   Shape expected = input.sizes();
@@ -184,6 +195,7 @@ Tensor check_target(const Tensor& input, const Tensor& target, int64_t ignore, c
   LM_CHECK(target.sizes() == expected, ValueError, op, ": input has shape ", input.sizes(), ", target has shape ",
            target.sizes(), "; need a target of shape ", expected);
   const Tensor index = contiguous(cast(target, DType::I64));
+  if (!index.device().is_cpu()) return index;
   const int64_t *t = index.data<int64_t>(), classes = input.size(class_dim(input));
   for (int64_t i = 0, n = index.numel(); i < n; ++i)
     LM_CHECK((t[i] >= 0 && t[i] < classes) || t[i] == ignore, IndexError, op, ": target ", t[i], " (element ", i,
@@ -196,21 +208,8 @@ void check_input(const Tensor& input, const char* op) {
   LM_CHECK(input.dim() >= 1, ValueError, op, ": input has shape ", input.sizes(), "; need (C,) or (N, C, ...)");
 }
 
-// The divisor depends on targets and weights alone, so it is found before the door and is a constant of the call.
-ClassLoss class_loss(const Tensor& input, const Tensor& target, const OptTensor& weight, int64_t ignore,
-                     Reduction reduction) {
-  double divisor = 1;
-  if (reduction == Reduction::Mean) {
-    divisor = 0;
-    const int64_t* t = target.data<int64_t>();
-    for (int64_t i = 0, n = target.numel(); i < n; ++i) {
-      if (t[i] == ignore) continue;
-      divisor += !weight                         ? 1
-                 : weight->dtype() == DType::F32 ? weight->data<float>()[t[i]]
-                                                 : weight->data<double>()[t[i]];
-    }
-  }
-  return {ignore, input.size(class_dim(input)), reduction, divisor, bool(weight)};
+ClassLoss class_loss(const Tensor& input, const OptTensor& weight, int64_t ignore, Reduction reduction) {
+  return {ignore, input.size(class_dim(input)), reduction, bool(weight)};
 }
 
 // Targets that are themselves probabilities: -sum_c w[c] target[c] log_softmax(x)[c], differentiable in both.
@@ -248,7 +247,7 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const OptTensor&
   const OptTensor w = check_weight(weight, input, name);
   if (target.is_floating()) return soft_cross_entropy(input, target, w, how, label_smoothing);
   const Tensor index = check_target(input, target, ignore_index, name);
-  ClassLoss op = class_loss(input, index, w, ignore_index, how);
+  ClassLoss op = class_loss(input, w, ignore_index, how);
   op.smooth = label_smoothing;
   // (N, C, d...) -> (N, d..., C) -> (N * d..., C); without a copy where memory is channels-last.
   Tensor x = input;
@@ -267,7 +266,7 @@ Tensor nll_loss(const Tensor& input, const Tensor& target, const OptTensor& weig
     return cast(nll_loss(cast(input, DType::F32), target, weight, ignore_index, reduction), input.dtype());
   const OptTensor w = check_weight(weight, input, name);
   const Tensor index = check_target(input, target, ignore_index, name);
-  const NllLoss op{class_loss(input, index, w, ignore_index, how)};
+  const NllLoss op{class_loss(input, w, ignore_index, how)};
   // (N, C, d...) as (outer, C, inner): classes stay where they are, the gather jumps `inner` elements a class.
   const int64_t outer = input.dim() == 1 ? 1 : input.size(0), inner = outer ? index.numel() / outer : 1;
   const Tensor x = reshape(input, Sizes(Shape{outer, op.classes, inner}));

@@ -1,6 +1,4 @@
 // group_norm, and instance_norm as its case of one channel a group. Next: batch_norm.cpp.
-#include <cmath>
-
 #include "autograd/apply.h"
 #include "ops/channel_norm.h"
 #include "ops/ops.h"
@@ -8,7 +6,7 @@
 namespace lamina {
 namespace {
 
-// mean, rstd (N, G) are kept for backward.
+// mean (N, C), spread from the groups to their channels, and rstd (N, G) are kept for backward.
 struct GroupNorm {
   static constexpr const char* kName = "group_norm";
   int64_t groups;
@@ -20,31 +18,16 @@ struct GroupNorm {
   Tensor forward(Ctx& ctx, const Tensor& input, const OptTensor& weight, const OptTensor& bias) const {
     const Tensor x = channels_dense(input);
     const Channels l = channel_layout(x, true);
-    const int64_t c = l.channels, each = c / groups;
     const Pieces moments = channel_pieces(l, x);
-    const Tensor mean = empty_tensor({l.batches, groups}, x.dtype()),
-                 rstd = empty_tensor({l.batches, groups}, x.dtype()),
-                 coefficients = empty_tensor({3, l.batches, c}, x.dtype());
+    const Tensor rstd = empty_tensor({l.batches, groups}, x.dtype(), x.device()),
+                 mean = empty_tensor({l.batches, l.channels}, x.dtype(), x.device()),
+                 coefficients = empty_tensor({2, l.batches, l.channels}, x.dtype(), x.device());
     Tensor y = empty_as(x);
-    dispatch_float(x.dtype(), kName, [&]<class T>() {
-      T *m = coefficients.data<T>(), *scale = m + l.batches * c, *shift = scale + l.batches * c;
-      for (int64_t group = 0; group < l.batches * groups; ++group) {
-        // Channels of a group lie next to each other: pieces first ... first + each - 1, all of the same size.
-        Moments total;
-        const int64_t first = group * each;
-        for (int64_t i = first; i < first + each; ++i)
-          total.merge(double(l.inner), moments.first[i], moments.second[i]);
-        const double r = 1 / std::sqrt(total.m2 / total.count + eps);
-        mean.data<T>()[group] = T(total.mean);
-        rstd.data<T>()[group] = T(r);
-        for (int64_t i = first; i < first + each; ++i) {
-          m[i] = T(total.mean);
-          scale[i] = T(r * (weight ? double(weight->data<T>()[i % c]) : 1));
-          shift[i] = bias ? bias->data<T>()[i % c] : T(0);
-        }
-      }
-      if (x.numel()) kernel::channel_affine(stream_of(x.device()), l, x.data(), m, scale, shift, y.data());
-    });
+    const Stream stream = stream_of(x.device());
+    kernel::group_norm_statistics(stream, l, groups, moments.first(), moments.second(), eps, data_or_null(weight),
+                                  data_or_null(bias), rstd.data(), mean.data(), coefficients.data());
+    if (x.numel())
+      kernel::channel_affine(stream, l, x.data(), mean.data(), part(coefficients, 0), part(coefficients, 1), y.data());
     ctx.save(input);
     ctx.save(mean);
     ctx.save(rstd);
@@ -58,36 +41,18 @@ struct GroupNorm {
     if (grad_enabled()) return differentiable(input, grad, weight);
     const Tensor x = channels_dense(input), g = in_order_of(grad, x), mean = ctx.saved(1), rstd = ctx.saved(2);
     const Channels l = channel_layout(x, true);
-    const int64_t c = l.channels, each = c / groups, all = l.batches * c;
-    const Tensor coefficients = empty_tensor({4, l.batches, c}, x.dtype()),
-                 grad_weight = full_tensor({c}, 0, x.dtype()), grad_bias = full_tensor({c}, 0, x.dtype());
+    const int64_t c = l.channels;
+    const Stream stream = stream_of(x.device());
+    const auto make = [&](const Shape& sizes) { return empty_tensor(sizes, x.dtype(), x.device()); };
+    const Tensor coefficients = make({3, l.batches, c}), grad_weight = make({c}), grad_bias = make({c});
     Tensor grad_x = ctx.needs(0) ? empty_as(x) : Tensor();
-    dispatch_float(x.dtype(), kName, [&]<class T>() {
-      // The statistics spread out to pieces again; then the sums of every piece, and of those the group's.
-      T *m = coefficients.data<T>(), *a = m + all, *b = a + all, *d = b + all;
-      for (int64_t i = 0; i < all; ++i) m[i] = mean.data<T>()[i / each];
-      const Pieces sums = channel_pieces(l, x, g, m);
-      std::vector<double> total_w(size_t(c), 0), total_b(size_t(c), 0);
-      for (int64_t group = 0; group < l.batches * groups; ++group) {
-        // With u = g w: grad_x = r (u - [sum(u) + (x - m) r^2 sum(u (x - m))] / n).
-        const double r = double(rstd.data<T>()[group]), n = double(each * l.inner);
-        double sum_u = 0, sum_ux = 0;
-        for (int64_t i = group * each; i < (group + 1) * each; ++i) {
-          const double w = weight ? double(weight->data<T>()[i % c]) : 1;
-          sum_u += w * sums.first[i];
-          sum_ux += w * sums.second[i];
-          total_w[size_t(i % c)] += r * sums.second[i];
-          total_b[size_t(i % c)] += sums.first[i];
-          a[i] = T(r * w);
-        }
-        for (int64_t i = group * each; i < (group + 1) * each; ++i)
-          b[i] = T(-r * r * r * sum_ux / n), d[i] = T(-r * sum_u / n);
-      }
-      for (int64_t i = 0; i < c; ++i)
-        grad_weight.data<T>()[i] = T(total_w[size_t(i)]), grad_bias.data<T>()[i] = T(total_b[size_t(i)]);
-      if (grad_x.defined() && x.numel())
-        kernel::channel_grad(stream_of(x.device()), l, x.data(), g.data(), m, a, b, d, grad_x.data());
-    });
+    // The sums of every piece, and of those the group's.
+    const Pieces sums = channel_pieces(l, x, g, mean.data());
+    kernel::group_norm_grad(stream, l, groups, sums.first(), sums.second(), rstd.data(), data_or_null(weight),
+                            coefficients.data(), grad_weight.data(), grad_bias.data());
+    if (grad_x.defined() && x.numel())
+      kernel::channel_grad(stream, l, x.data(), g.data(), mean.data(), part(coefficients, 0), part(coefficients, 1),
+                           part(coefficients, 2), grad_x.data());
     return {grad_x, has_weight ? grad_weight : Tensor(), has_bias ? grad_bias : Tensor()};
   }
 
@@ -141,14 +106,11 @@ Tensor instance_norm(const Tensor& input, const OptTensor& running_mean, const O
     const Tensor x = channels_dense(cast(input, compute_type(input.dtype())));
     const Channels l = channel_layout(x, true);
     const Pieces moments = channel_pieces(l, x);
-    std::vector<double> mean(static_cast<size_t>(c), 0), var(static_cast<size_t>(c), 0);
-    for (int64_t i = 0; i < n * c; ++i) {
-      mean[i % c] += moments.first[i] / double(n);
-      var[i % c] += moments.second[i] / double(count - 1) / double(n);
-    }
     // The average over instances; PyTorch does the same by viewing (N, C) as channels of one batch.
-    update_running(running_mean, mean, momentum);
-    update_running(running_var, var, momentum);
+    const Tensor total = empty_tensor({2, c}, DType::F64, x.device());
+    kernel::instance_norm_statistics(stream_of(x.device()), l, moments.first(), moments.second(), total.data<double>());
+    update_running(running_mean, total.data<double>(), momentum);
+    update_running(running_var, total.data<double>() + c, momentum);
   }
   return group_norm(input, c, weight, bias, eps);
 }

@@ -37,12 +37,12 @@ struct ElementwiseLoss {
   double divisor;
 
   Loss call(const Tensor& x, const Tensor& target) const {
-    return {x.itemsize(), x.numel(), kind, c, x.data(), target.data()};
+    return {x.itemsize(), x.numel(), kind, c, x.data(), target.data(), divisor};
   }
   Tensor forward(Ctx& ctx, const Tensor& input, const Tensor& goal) const {
     ctx.save(input);
     ctx.save(goal);
-    // A reduced loss never stores the losses: the kernel returns a sum per piece, added here in order.
+    // A reduced loss never stores the losses.
     const Tensor x = contiguous(input), target = contiguous(goal);
     const Stream stream = stream_of(x.device());
     if (reduction == Reduction::None) {
@@ -50,11 +50,9 @@ struct ElementwiseLoss {
       kernel::loss_forward(stream, call(x, target), losses.data(), nullptr);
       return losses;
     }
-    std::vector<double> sums(size_t(loss_chunks(x.numel())));
-    kernel::loss_forward(stream, call(x, target), nullptr, sums.data());
-    double total = 0;
-    for (double s : sums) total += s;
-    return scalar_tensor(total / divisor, x.dtype());
+    Tensor total = empty_tensor({}, x.dtype(), x.device());
+    kernel::loss_total(stream, call(x, target), total.data());
+    return total;
   }
   Grads backward(Ctx& ctx, const Tensor& grad) const {
     const Tensor x = ctx.saved(0), target = ctx.saved(1);
@@ -70,7 +68,7 @@ struct ElementwiseLoss {
   Grads fused(Ctx& ctx, const Tensor& x, const Tensor& target, const Tensor& grad) const {
     // One scale for all elements, or one each.
     const bool each = reduction == Reduction::None;
-    const Tensor scale = each ? contiguous(grad) : scalar_tensor(grad.item_double() / divisor, x.dtype());
+    const Tensor scale = contiguous(grad);
     const Tensor grad_x = ctx.needs(0) ? empty_tensor(x.sizes(), x.dtype(), x.device()) : Tensor();
     const Tensor grad_target = ctx.needs(1) ? empty_tensor(x.sizes(), x.dtype(), x.device()) : Tensor();
     kernel::loss_backward(stream_of(x.device()), call(x, target), scale.data(), each,
@@ -107,6 +105,17 @@ Tensor weighted(const Tensor& losses, const OptTensor& weight, const std::string
   return reduce_loss(y, parse_reduction(reduction, op), double(y.numel()));
 }
 
+// Looked at outside the tape. NaN passes: it is not out of range, and it will show in the loss.
+void check_probabilities(const Tensor& input, const char* name) {
+  const Tensor x = contiguous(cast(input.alias(), compute_type(input.dtype())));
+  dispatch_float(x.dtype(), name, [&]<class T>() {
+    const T* p = x.data<T>();
+    for (int64_t i = 0, n = x.numel(); i < n; ++i)
+      LM_CHECK(!(p[i] < T(0) || p[i] > T(1)), ValueError, name, ": input ", p[i], " (element ", i,
+               ") is not a probability; need 0 <= input <= 1, or binary_cross_entropy_with_logits");
+  });
+}
+
 }  // namespace
 
 Tensor mse_loss(const Tensor& input, const Tensor& target, const std::string& reduction) {
@@ -131,14 +140,8 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Opt
   LM_CHECK(input.sizes() == target.sizes(), ValueError, name, ": input has shape ", input.sizes(),
            ", target has shape ", target.sizes(), "; need equal shapes");
   LM_CHECK(input.is_floating(), TypeError, name, ": input is ", input.dtype(), "; need a floating-point tensor");
-  // Looked at outside the tape. NaN passes: it is not out of range, and it will show in the loss.
-  const Tensor x = contiguous(cast(input.alias(), compute_type(input.dtype())));
-  dispatch_float(x.dtype(), name, [&]<class T>() {
-    const T* p = x.data<T>();
-    for (int64_t i = 0, n = x.numel(); i < n; ++i)
-      LM_CHECK(!(p[i] < T(0) || p[i] > T(1)), ValueError, name, ": input ", p[i], " (element ", i,
-               ") is not a probability; need 0 <= input <= 1, or binary_cross_entropy_with_logits");
-  });
+  // A GPU is not waited for: there the logarithm of what is out of range makes the loss NaN.
+  if (input.device().is_cpu()) check_probabilities(input, name);
   if (!weight) return elementwise_loss<LossKind::Bce>(input, target, reduction);
   return weighted(elementwise_loss<LossKind::Bce>(input, target, "none"), weight, reduction, name);
 }

@@ -7,22 +7,30 @@
 #include <vector>
 
 #include "autograd/apply.h"
-#include "core/pool.h"
 #include "ops/ops.h"
 
 namespace lamina {
 namespace {
 
-constexpr int64_t kGrain = 16384;            // elements of y per chunk
-constexpr int64_t kChannelsPerChunk = 64;    // of a gradient
 constexpr int64_t kMost = int64_t(1) << 30;  // of any size given by the user, so that sums cannot overflow
 
 // One axis of the boxes; the vectors are what PoolAxis points at.
 struct Axis {
-  int64_t in = 1, out = 1, step = 1;
+  PoolRule rule;
   std::vector<int64_t> begin{0}, end{1};
   std::vector<double> divisor{1};
 };
+// With the table of its boxes.
+Axis axis_of(const PoolRule& rule) {
+  Axis axis{rule, {}, {}, {}};
+  for (int64_t o = 0; o < rule.out; ++o) {
+    const auto box = pool_box(rule, o);
+    axis.begin.push_back(box.begin);
+    axis.end.push_back(box.end);
+    axis.divisor.push_back(box.divisor);
+  }
+  return axis;
+}
 struct Boxes {
   std::array<Axis, 3> axis;
   int rank;
@@ -30,13 +38,13 @@ struct Boxes {
   PoolBoxes of(int64_t n, int64_t c) const {
     PoolBoxes b{n, c, {}};
     for (int i = 0; i < 3; ++i)
-      b.axis[i] = {axis[i].in,           axis[i].out,        axis[i].step,
-                   axis[i].begin.data(), axis[i].end.data(), axis[i].divisor.data()};
+      b.axis[i] = {axis[i].rule.in,    axis[i].rule.out,       axis[i].rule.step, axis[i].begin.data(),
+                   axis[i].end.data(), axis[i].divisor.data(), axis[i].rule};
     return b;
   }
   Shape sizes(const Tensor& like, bool out) const {
     Shape s{like.size(0), like.size(1)};
-    for (int i = 3 - rank; i < 3; ++i) s.push_back(out ? axis[i].out : axis[i].in);
+    for (int i = 3 - rank; i < 3; ++i) s.push_back(out ? axis[i].rule.out : axis[i].rule.in);
     return s;
   }
 };
@@ -48,24 +56,6 @@ Tensor channels_last(const Tensor& x) {
   Tensor copy = empty_channels_last(x.sizes(), x.dtype(), x.device());
   copy_into(copy, x);
   return copy;
-}
-
-// Chunks of whole rows of y, by the problem's size only.
-template <class F>
-void for_row_chunks(const PoolBoxes& b, F&& f) {
-  const int64_t rows = b.rows(), per_row = std::max<int64_t>(1, b.axis[2].out * b.c);
-  const int64_t grain = std::max<int64_t>(1, kGrain / per_row);
-  if (rows > 0)
-    parallel_for(chunk_count(rows, grain), [&](int64_t i) { f(i * grain, std::min(rows, (i + 1) * grain)); });
-}
-template <class F>
-void for_channel_chunks(const PoolBoxes& b, F&& f) {
-  const int64_t per_image = chunk_count(b.c, kChannelsPerChunk);
-  if (b.n * per_image > 0)
-    parallel_for(b.n * per_image, [&](int64_t i) {
-      const int64_t first = i % per_image * kChannelsPerChunk;
-      f(i / per_image, first, std::min(b.c, first + kChannelsPerChunk));
-    });
 }
 
 // --- the maximum ---
@@ -82,10 +72,7 @@ struct MaxGather {
     const Tensor x = channels_last(input);
     Tensor y = empty_channels_last(index.sizes(), x.dtype(), x.device());
     const PoolBoxes b = boxes.of(x.size(0), x.size(1));
-    if (b.n > 0)
-      parallel_for(b.n, [&](int64_t n) {
-        kernel::max_pool_gather(stream_of(x.device()), x.dtype(), b, n, x.data(), index.data<int64_t>(), y.data());
-      });
+    kernel::pool_gather(stream_of(x.device()), x.dtype(), b, x.data(), index.data<int64_t>(), y.data());
     return y;
   }
   Grads backward(Ctx& ctx, const Tensor& grad) const { return {max_spread(boxes, grad, ctx.saved(0)), Tensor()}; }
@@ -101,10 +88,7 @@ struct MaxSpread {
     const Tensor g = channels_last(grad);
     Tensor grad_x = empty_channels_last(boxes.sizes(g, false), g.dtype(), g.device());
     const PoolBoxes b = boxes.of(g.size(0), g.size(1));
-    for_channel_chunks(b, [&](int64_t n, int64_t first, int64_t last) {
-      kernel::max_pool_backward(stream_of(g.device()), g.dtype(), b, n, first, last, g.data(), index.data<int64_t>(),
-                                grad_x.data());
-    });
+    kernel::pool_max_backward(stream_of(g.device()), g.dtype(), b, g.data(), index.data<int64_t>(), grad_x.data());
     return grad_x;
   }
   Grads backward(Ctx& ctx, const Tensor& v) const { return {apply(MaxGather{boxes}, v, ctx.saved(0)), Tensor()}; }
@@ -126,10 +110,7 @@ struct MaxPool {
     const bool keep = want_index || ctx.recording();
     Tensor index = empty_channels_last(keep ? sizes : Shape{0, 0}, DType::I64, x.device());
     const PoolBoxes b = boxes.of(x.size(0), x.size(1));
-    for_row_chunks(b, [&](int64_t first, int64_t last) {
-      kernel::max_pool_forward(stream_of(x.device()), x.dtype(), b, first, last, x.data(), y.data(),
-                               keep ? index.data<int64_t>() : nullptr);
-    });
+    kernel::pool_max(stream_of(x.device()), x.dtype(), b, x.data(), y.data(), keep ? index.data<int64_t>() : nullptr);
     ctx.save(index);
     return {y, index};
   }
@@ -148,9 +129,7 @@ struct AvgPool {
     const Tensor x = channels_last(input);
     Tensor y = empty_channels_last(boxes.sizes(x, true), x.dtype(), x.device());
     const PoolBoxes b = boxes.of(x.size(0), x.size(1));
-    for_row_chunks(b, [&](int64_t first, int64_t last) {
-      kernel::avg_pool_forward(stream_of(x.device()), x.dtype(), b, first, last, x.data(), y.data());
-    });
+    kernel::pool_average(stream_of(x.device()), x.dtype(), b, x.data(), y.data());
     return y;
   }
   Grads backward(Ctx&, const Tensor& grad) const { return {avg_spread(boxes, grad)}; }
@@ -165,9 +144,7 @@ struct AvgSpread {
     const Tensor g = channels_last(grad);
     Tensor grad_x = empty_channels_last(boxes.sizes(g, false), g.dtype(), g.device());
     const PoolBoxes b = boxes.of(g.size(0), g.size(1));
-    for_channel_chunks(b, [&](int64_t n, int64_t first, int64_t last) {
-      kernel::avg_pool_backward(stream_of(g.device()), g.dtype(), b, n, first, last, g.data(), grad_x.data());
-    });
+    kernel::pool_average_backward(stream_of(g.device()), g.dtype(), b, g.data(), grad_x.data());
     return grad_x;
   }
   Grads backward(Ctx&, const Tensor& v) const { return {apply(AvgPool{boxes}, v)}; }
@@ -200,6 +177,7 @@ struct Window {
   Shape kernel, stride, padding, dilation;
   bool ceil_mode;
   bool count_include_pad = true;
+  double divisor = 0;  // of the whole box, if given
 };
 
 Axis window_axis(int64_t in, const Window& w, int i, const char* op) {
@@ -211,22 +189,18 @@ Axis window_axis(int64_t in, const Window& w, int i, const char* op) {
   LM_CHECK(p >= 0 && p <= (d * (k - 1) + 1) / 2, ValueError, op, ": padding is ", w.padding, " for kernel_size ",
            w.kernel, "; need 0 to half of the window");
   const int64_t room = in + 2 * p - d * (k - 1) - 1;
-  Axis axis{in, (room < 0 ? -1 : (room + (w.ceil_mode ? s - 1 : 0)) / s) + 1, d, {}, {}, {}};
+  PoolRule rule{in, (room < 0 ? -1 : (room + (w.ceil_mode ? s - 1 : 0)) / s) + 1, k, s, p, d};
+  rule.count_padding = w.count_include_pad;
+  rule.divisor = i == w.kernel.size() - 1 || !w.divisor ? w.divisor : 1;
   // A last box that would begin in the right padding is left out.
-  if (w.ceil_mode && (axis.out - 1) * s >= in + p) --axis.out;
-  LM_CHECK(axis.out > 0, ValueError, op, ": input size ", in, " with kernel_size ", w.kernel, ", padding ", w.padding,
-           ", dilation ", w.dilation, " gives output size ", axis.out, "; need at least 1");
-  for (int64_t o = 0; o < axis.out; ++o) {
-    const int64_t start = o * s - p, padded_end = std::min(start + k, in + p);
-    int64_t first = start, end = start + d * (k - 1) + 1;
-    if (first < 0) first += (-first + d - 1) / d * d;  // the first tap inside
-    end = std::min(end, in);
-    LM_CHECK(first < end, ValueError, op, ": input size ", in, " with kernel_size ", w.kernel, ", padding ", w.padding,
-             ", dilation ", w.dilation, ": window ", o, " lies wholly in the padding");
-    axis.begin.push_back(first);
-    axis.end.push_back(end);
-    axis.divisor.push_back(double(w.count_include_pad ? padded_end - start : end - first));
-  }
+  if (w.ceil_mode && (rule.out - 1) * s >= in + p) --rule.out;
+  LM_CHECK(rule.out > 0, ValueError, op, ": input size ", in, " with kernel_size ", w.kernel, ", padding ", w.padding,
+           ", dilation ", w.dilation, " gives output size ", rule.out, "; need at least 1");
+  Axis axis = axis_of(rule);
+  for (int64_t o = 0; o < rule.out; ++o)
+    LM_CHECK(axis.begin[size_t(o)] < axis.end[size_t(o)], ValueError, op, ": input size ", in, " with kernel_size ",
+             w.kernel, ", padding ", w.padding, ", dilation ", w.dilation, ": window ", o,
+             " lies wholly in the padding");
   return axis;
 }
 
@@ -237,7 +211,6 @@ Boxes window_boxes(const Tensor& x, int rank, const Window& window, const char* 
   return boxes;
 }
 
-// Output o covers [floor(o in / out), ceil((o + 1) in / out)).
 Boxes adaptive_boxes(const Tensor& x, int rank, const Shape& output_size, const char* op) {
   check_input(x, rank, op);
   const Shape wanted = per_dimension(output_size, rank, op, "output_size");
@@ -245,13 +218,9 @@ Boxes adaptive_boxes(const Tensor& x, int rank, const Shape& output_size, const 
   for (int i = 0; i < rank; ++i) {
     const int64_t in = x.size(i - rank), out = wanted[i];
     LM_CHECK(out > 0 && out <= kMost, ValueError, op, ": output_size is ", wanted, "; need numbers from 1 to ", kMost);
-    Axis axis{in, out, 1, {}, {}, {}};
-    for (int64_t o = 0; o < out; ++o) {
-      axis.begin.push_back(o * in / out);
-      axis.end.push_back(((o + 1) * in + out - 1) / out);
-      axis.divisor.push_back(double(axis.end.back() - axis.begin.back()));
-    }
-    boxes.axis[3 - rank + i] = std::move(axis);
+    PoolRule rule{in, out};
+    rule.adaptive = true;
+    boxes.axis[3 - rank + i] = axis_of(rule);
   }
   return boxes;
 }
@@ -289,11 +258,8 @@ Tensor avg_window(const Tensor& input, int rank, const Shape& kernel_size, const
   LM_CHECK(!divisor_override || *divisor_override != 0, ValueError, op, ": divisor_override is 0; need another number");
   Window w = window(kernel_size, stride, padding, Shape{1}, ceil_mode, rank, op);
   w.count_include_pad = count_include_pad;
-  Boxes boxes = window_boxes(input, rank, w, op);
-  if (divisor_override)
-    for (int i = 0; i < 3; ++i)
-      for (double& d : boxes.axis[i].divisor) d = i == 2 ? double(*divisor_override) : 1;
-  return avg_pool(input, boxes);
+  if (divisor_override) w.divisor = double(*divisor_override);
+  return avg_pool(input, window_boxes(input, rank, w, op));
 }
 
 }  // namespace

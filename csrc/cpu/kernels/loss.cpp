@@ -45,11 +45,12 @@ void loss_backward(const Loss& op, const void* scale, int64_t scale_step, void* 
       pieces(op.n, [&](int64_t, int64_t first, int64_t count) {
         const T *x = static_cast<const T*>(op.x) + first, *t = static_cast<const T*>(op.target) + first;
         const T* scales = static_cast<const T*>(scale) + first * scale_step;
+        const T one = static_cast<T>(static_cast<double>(*scales) / op.divisor);
         T* gx = grad_x ? static_cast<T*>(grad_x) + first : nullptr;
         T* gt = grad_target ? static_cast<T*>(grad_target) + first : nullptr;
         lanes<T>(count, [&](auto at, int) LM_INLINE {
           // A reduced loss has one gradient for all elements.
-          const Simd<T> g = scale_step ? at.load(scales) : Simd<T>(*scales), a = at.load(x), b = at.load(t);
+          const Simd<T> g = scale_step ? at.load(scales) : Simd<T>(one), a = at.load(x), b = at.load(t);
           if (gx) at.store(gx, g * formula.dx(a, b));
           if (gt) at.store(gt, g * formula.dt(a, b));
         });
@@ -84,8 +85,9 @@ void nll_scatter(const Nll& op, const void* g, int64_t g_step, void* grad_x) {
       lanes<T>((last - first) * op.n * op.inner, [&](auto at, int) LM_INLINE { at.store(part, T(0)); });
       for (int64_t i = first * op.inner; i < last * op.inner; ++i) {
         const int64_t t = op.target[i];
-        if (t != op.ignore)
-          to[(i / op.inner * op.n + t) * op.inner + i % op.inner] = -(w ? w[t] : T(1)) * from[i * g_step];
+        if (t == op.ignore) continue;
+        const T g = from[i * g_step], scaled = op.divisor ? static_cast<T>(static_cast<double>(g) / *op.divisor) : g;
+        to[(i / op.inner * op.n + t) * op.inner + i % op.inner] = -(w ? w[t] : T(1)) * scaled;
       }
     });
   });

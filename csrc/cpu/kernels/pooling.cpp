@@ -6,8 +6,6 @@
 namespace lamina::cpu::LM_ISA {
 namespace {
 
-#define LM_INLINE [[gnu::always_inline]] inline
-
 constexpr int64_t kBlock = 64;  // channels at a time
 
 template <class T>
@@ -20,7 +18,7 @@ struct PositionOf<double> {
 };
 
 template <class F>
-LM_INLINE void with_type(DType dtype, F&& f) {
+LM_FN void with_type(DType dtype, F&& f) {
   if (dtype == DType::F32)
     f(float());
   else
@@ -29,7 +27,7 @@ LM_INLINE void with_type(DType dtype, F&& f) {
 
 // Calls f(pixel) for every pixel of x inside the box of output (a, b, c).
 template <class F>
-LM_INLINE void for_box(const PoolBoxes& s, int64_t a, int64_t b, int64_t c, F&& f) {
+LM_FN void for_box(const PoolBoxes& s, int64_t a, int64_t b, int64_t c, F&& f) {
   const PoolAxis &d = s.axis[0], &h = s.axis[1], &w = s.axis[2];
   for (int64_t i = d.begin[a]; i < d.end[a]; i += d.step)
     for (int64_t j = h.begin[b]; j < h.end[b]; j += h.step)
@@ -38,7 +36,7 @@ LM_INLINE void for_box(const PoolBoxes& s, int64_t a, int64_t b, int64_t c, F&& 
 
 // Calls f(image, output pixel, a, b, c) for the pixels of rows [first, last) of y.
 template <class F>
-LM_INLINE void for_rows(const PoolBoxes& s, int64_t first, int64_t last, F&& f) {
+LM_FN void for_rows(const PoolBoxes& s, int64_t first, int64_t last, F&& f) {
   const PoolAxis &d = s.axis[0], &h = s.axis[1], &w = s.axis[2];
   for (int64_t row = first; row < last; ++row) {
     int64_t b = row % h.out, a = row / h.out % d.out, n = row / (h.out * d.out);
@@ -47,7 +45,7 @@ LM_INLINE void for_rows(const PoolBoxes& s, int64_t first, int64_t last, F&& f) 
 }
 
 template <class T>
-LM_INLINE T divisor(const PoolBoxes& s, int64_t a, int64_t b, int64_t c) {
+LM_FN T divisor(const PoolBoxes& s, int64_t a, int64_t b, int64_t c) {
   return T(1 / (s.axis[0].divisor[a] * s.axis[1].divisor[b] * s.axis[2].divisor[c]));
 }
 
@@ -97,7 +95,7 @@ void avg_rows(const PoolBoxes& s, int64_t first, int64_t last, const T* x, T* y)
 }
 
 template <class T>
-LM_INLINE void clear(const PoolBoxes& s, int64_t first, int64_t last, T* image) {
+LM_FN void clear(const PoolBoxes& s, int64_t first, int64_t last, T* image) {
   for (int64_t pixel = 0; pixel < s.pixels_in(); ++pixel)
     for (int64_t i = first; i < last; ++i) image[pixel * s.c + i] = 0;
 }

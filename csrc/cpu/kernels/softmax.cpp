@@ -185,7 +185,8 @@ void cross_entropy_backward(const CrossEntropy& op, const void* scale, int64_t s
           lanes<T>(n, [&](auto at, int) LM_INLINE { at.store(gx, T(0)); });
           continue;
         }
-        const T k = scales[i * scale_step], hit = T(1 - op.smooth) * (w ? w[t] : T(1));
+        const T g = scales[i * scale_step], k = op.divisor ? T(static_cast<double>(g) / *op.divisor) : g;
+        const T hit = T(1 - op.smooth) * (w ? w[t] : T(1));
         // grad_x = k (Q p - q): one multiplication and, when smoothing, one subtraction an element; then the hit.
         const Simd<T> a(k * (hit + each * total)), b(k * each), z(lse[i]);
         lanes<T>(n, [&](auto at, int) LM_INLINE {

@@ -230,4 +230,4 @@ def fill_state(p: Tensor, state: dict[str, Any], names: Iterable[str]) -> None:
         if name not in state:
             state[name] = _core.zeros_like(p)
     if not isinstance(state.get("step"), Tensor):
-        state["step"] = step_counter() + float(state.get("step", 0))
+        state["step"] = (step_counter() + float(state.get("step", 0))).to(p.device)
