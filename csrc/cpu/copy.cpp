@@ -274,6 +274,12 @@ void copy_strided(int ndim, const int64_t* sizes, void* dst, const int64_t* dst_
     copy_short_rows(plan, out, dst_dtype, in, src_dtype);
 }
 
+void fill_strided(int ndim, const int64_t* sizes, void* dst, const int64_t* dst_strides, DType dtype,
+                  const void* value) {
+  const int64_t zeros[kMaxDims] = {};
+  copy_strided(ndim, sizes, dst, dst_strides, dtype, value, zeros, dtype);
+}
+
 void copy_bands(int64_t itemsize, int64_t count, int64_t rows, int64_t n, const void* src, void* dst, bool upper,
                 int64_t diagonal) {
   if (count == 0 || n == 0) return;

@@ -44,6 +44,9 @@ inline void fill(int64_t itemsize, int64_t n, const void* value, void* dst, int6
 LM_JOB(void, copy_strided,
        (int ndim, const int64_t* sizes, void* dst, const int64_t* dst_strides, DType dst_dtype, const void* src,
         const int64_t* src_strides, DType src_dtype))
+// dst[i...] = *value, which is an element of `dtype` in host memory.
+LM_JOB(void, fill_strided,
+       (int ndim, const int64_t* sizes, void* dst, const int64_t* dst_strides, DType dtype, const void* value))
 // dst[i...] += src[i...] one element after the other, so that elements of dst may be reached more than once. dtype is
 // F32 or F64.
 LM_JOB(void, add_strided,

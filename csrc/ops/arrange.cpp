@@ -110,7 +110,8 @@ Tensor repeat_interleave(const Tensor& input, const Tensor& repeats, std::option
   LM_CHECK(repeats.dim() <= 1 && (repeats.numel() == 1 || repeats.numel() == input.size(d)), ValueError,
            "repeat_interleave: repeats has shape ", repeats.sizes(), " for dim ", d, " of size ", input.size(d),
            "; need one count, or one per index");
-  Tensor counts = contiguous(expand(cast(repeats.alias(), DType::I64), Sizes(Shape{input.size(d)})));
+  Tensor counts =
+      contiguous(expand(to_device(cast(repeats.alias(), DType::I64), Device()), Sizes(Shape{input.size(d)})));
   int64_t total = 0;
   for (int64_t i = 0; i < input.size(d); ++i) {
     int64_t count = counts.data<int64_t>()[i];
@@ -121,7 +122,7 @@ Tensor repeat_interleave(const Tensor& input, const Tensor& repeats, std::option
   Tensor index = empty_tensor({total}, DType::I64);
   int64_t* out = index.data<int64_t>();
   for (int64_t i = 0; i < input.size(d); ++i) out = std::fill_n(out, counts.data<int64_t>()[i], i);
-  return index_select(input, d, index);
+  return index_select(input, d, to_device(index, input.device()));
 }
 
 // --- reordering ---

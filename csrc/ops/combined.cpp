@@ -8,21 +8,23 @@ namespace lamina {
 
 namespace {
 
-Tensor fit(const Tensor& grad, const Shape& sizes, DType dtype) { return cast(sum_to(grad, sizes), dtype); }
+Tensor fit(const Tensor& grad, const Shape& sizes, DType dtype, Device device) {
+  return to_device(cast(sum_to(grad, sizes), dtype), device);
+}
 
 struct Where {  // condition ? a : b
   static constexpr const char* kName = "where";
   Shape a_sizes, b_sizes;
   DType a_dtype{}, b_dtype{};
+  Device a_device, b_device;
 
   Tensor forward(Ctx& ctx, const Tensor& condition, const Tensor& a, const Tensor& b) {
     LM_CHECK(condition.dtype() == DType::Bool, TypeError, "where: the condition has dtype ", condition.dtype(),
              "; need bool");
-    LM_CHECK(a.device() == condition.device() && b.device() == condition.device(), RuntimeError,
-             "where: tensors are on ", condition.device(), ", ", a.device(), " and ", b.device(), "; need one device");
+    const Device device = common_device({&condition, &a, &b}, "where");
     DType dtype = result_type({&a, &b});
     Shape sizes = broadcast(broadcast(condition.sizes(), a.sizes(), "where"), b.sizes(), "where");
-    Tensor out = empty_tensor(sizes, dtype, condition.device());
+    Tensor out = empty_tensor(sizes, dtype, device);
     Formula formula{Formula::Select, 0};
     LoopCall call{formula, find_loop(formula, dtype), nullptr, dtype, dtype, DType::Bool};
     run_loop(call, out, {&condition, &a, &b});
@@ -32,14 +34,16 @@ struct Where {  // condition ? a : b
       b_sizes = b.sizes();
       a_dtype = a.dtype();
       b_dtype = b.dtype();
+      a_device = a.device();
+      b_device = b.device();
     }
     return out;
   }
   Grads backward(Ctx& ctx, const Tensor& grad) const {
     Tensor condition = ctx.saved(0), zero = scalar_tensor(int64_t(0), grad.dtype());
     Grads out(3);
-    if (ctx.needs(1)) out[1] = fit(where(condition, grad, zero), a_sizes, a_dtype);
-    if (ctx.needs(2)) out[2] = fit(where(condition, zero, grad), b_sizes, b_dtype);
+    if (ctx.needs(1)) out[1] = fit(where(condition, grad, zero), a_sizes, a_dtype, a_device);
+    if (ctx.needs(2)) out[2] = fit(where(condition, zero, grad), b_sizes, b_dtype, b_device);
     return out;
   }
 };

@@ -129,8 +129,8 @@ Tensor to_device(const Tensor& x, Device device) {
 Tensor full_tensor(const Shape& sizes, const Scalar& value, DType dtype, Device device) {
   FillValue fill(value, dtype);
   Tensor out = empty_tensor(sizes, dtype, device);
-  int64_t n = out.numel(), one = 1, zero = 0;
-  kernel::copy_strided(stream_of(device), 1, &n, out.data(), &one, dtype, fill.bytes, &zero, dtype);
+  int64_t n = out.numel(), one = 1;
+  kernel::fill_strided(stream_of(device), 1, &n, out.data(), &one, dtype, fill.bytes);
   return out;
 }
 

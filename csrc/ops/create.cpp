@@ -42,11 +42,12 @@ Tensor full_in_order_of(const Tensor& x, const Scalar& value, std::optional<DTyp
   return out;
 }
 
-// A 1-d tensor with f(i) at i, computed in Value (double or int64) and stored as dtype, a block at a time.
+// A 1-d tensor with f(i) at i, computed in Value (double or int64) and stored as dtype, a block at a time; on the host,
+// from where it is brought to the device.
 template <class Value, class F>
 Tensor from_index(int64_t n, DType dtype, std::optional<Device> device, const char* op, F&& f) {
   constexpr int64_t kGrain = 16384, kBlock = 256;
-  Tensor out = checked_empty({n}, dtype, device, op);
+  Tensor out = checked_empty({n}, dtype, Device(), op);
   char* data = static_cast<char*>(out.data());
   parallel_for(chunk_count(n, kGrain), [&](int64_t c) {
     Value block[kBlock];
@@ -56,7 +57,7 @@ Tensor from_index(int64_t n, DType dtype, std::optional<Device> device, const ch
       cpu::convert(dtype_of<Value>, dtype, m, block, data + i * item_size(dtype));
     }
   });
-  return out;
+  return to_device(out, device.value_or(default_device()));
 }
 
 void check_steps(int64_t steps, const char* op) {
@@ -85,7 +86,7 @@ Tensor triangle_indices(int64_t rows, int64_t columns, int64_t offset, bool uppe
                      : __int128(rows) * columns - count_upper(rows, columns, __int128(offset) + 1);
   LM_CHECK(n < INT64_MAX / 16, ValueError, op, ": the indices of ", rows, " rows and ", columns,
            " columns do not fit in 64 bits");
-  Tensor out = checked_empty({2, int64_t(n)}, DType::I64, device, op);
+  Tensor out = checked_empty({2, int64_t(n)}, DType::I64, Device(), op);
   int64_t *row = out.data<int64_t>(), *column = row + n, *end = column;
   for (int64_t r = upper ? 0 : std::max<int64_t>(0, -offset); row < end; ++r) {
     int64_t first = upper ? std::max<int64_t>(0, r + offset) : 0;
@@ -95,7 +96,7 @@ Tensor triangle_indices(int64_t rows, int64_t columns, int64_t offset, bool uppe
       *column++ = c;
     }
   }
-  return cast(out, dtype.value_or(DType::I64));
+  return to_device(cast(out, dtype.value_or(DType::I64)), device.value_or(default_device()));
 }
 
 }  // namespace

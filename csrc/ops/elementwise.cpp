@@ -24,27 +24,30 @@ const char* const kBinaryNames[] = {
 
 // Memory order of the result: that of the first operand of full shape that is dense, so that channels-last and
 // transposed tensors keep their order; row-major otherwise.
-Tensor allocate_result(const Shape& sizes, DType dtype, std::initializer_list<const Tensor*> inputs) {
+Tensor allocate_result(const Shape& sizes, DType dtype, Device device, std::initializer_list<const Tensor*> inputs) {
   for (const Tensor* x : inputs) {
-    if (x->sizes() != sizes) continue;
+    if (x->sizes() != sizes || x->device() != device) continue;
     if (x->is_contiguous()) break;
-    if (is_dense(sizes, x->strides())) return empty_strided_tensor(sizes, x->strides(), dtype, x->device());
+    if (is_dense(sizes, x->strides())) return empty_strided_tensor(sizes, x->strides(), dtype, device);
   }
-  return empty_tensor(sizes, dtype, (*inputs.begin())->device());
+  return empty_tensor(sizes, dtype, device);
 }
 
 bool same_layout(const Tensor& a, const Tensor& b) {
   return a.sizes() == b.sizes() && (a.is_contiguous() ? b.is_contiguous() : a.strides() == b.strides());
 }
 
-void check_devices(std::initializer_list<const Tensor*> inputs, const char* op) {
-  const Tensor& first = **inputs.begin();
-  for (const Tensor* x : inputs)
-    LM_CHECK(x->device() == first.device(), RuntimeError, op, ": tensors are on ", first.device(), " and ", x->device(),
-             "; need one device");
-}
-
 }  // namespace
+
+Device common_device(std::initializer_list<const Tensor*> operands, const char* op) {
+  const Tensor* first = *operands.begin();
+  for (const Tensor* x : operands)
+    if (first->dim() == 0 && first->device().is_cpu()) first = x;
+  for (const Tensor* x : operands)
+    LM_CHECK(x->device() == first->device() || (x->dim() == 0 && x->device().is_cpu()), RuntimeError, op,
+             ": tensors are on ", first->device(), " and ", x->device(), "; need one device");
+  return first->device();
+}
 
 void run_loop(const LoopCall& call, const Tensor& out, std::initializer_list<const Tensor*> inputs) {
   const void* data[3];
@@ -152,7 +155,7 @@ struct Unary {
     Formula formula{Formula::Unary, int(dtype == DType::Bool ? on_bool(kId) : kId)};
     Loop loop = find_loop(formula, compute);
     LM_CHECK(loop, TypeError, name(), ": not defined for ", x.dtype());
-    Tensor out = allocate_result(x.sizes(), F::kPredicate ? DType::Bool : dtype, {&x});
+    Tensor out = allocate_result(x.sizes(), F::kPredicate ? DType::Bool : dtype, x.device(), {&x});
     F functor = f;
     if constexpr (requires { functor.limit(1.0); })  // halves are computed in float, but have their own largest number
       if (is_half(dtype)) functor.limit(largest_half(dtype));
@@ -178,7 +181,7 @@ struct Unary {
           return {mul(grad, f.df_x(s))};
       }
       DType compute = compute_type(grad.dtype());
-      Tensor out = allocate_result(grad.sizes(), grad.dtype(), {&s, &grad});
+      Tensor out = allocate_result(grad.sizes(), grad.dtype(), grad.device(), {&s, &grad});
       Formula formula{Formula::UnaryGrad, int(kId)};
       run_loop({formula, find_loop(formula, compute), &f, compute, compute}, out, {&grad, &s});
       return {out};
@@ -204,7 +207,9 @@ inline constexpr bool db_of_both = requires(F f, double v) { f.db(v, v); };
 template <class F>
 inline constexpr bool has_da = da_constant<F> || da_of_b<F> || da_of_both<F>;
 
+// Of numbers in host memory: a kernel of another device would have to be waited for, and gives 0.
 void check_no_zero(const Tensor& b, const char* op) {
+  if (!b.device().is_cpu()) return;
   bool zero = any(eq(b, Tensor(0)), std::nullopt, false).item_int() != 0;
   LM_CHECK(!zero, RuntimeError, op, ": integer division by zero");
 }
@@ -215,11 +220,12 @@ struct Binary {
   // What the tape would otherwise have to keep the operands for.
   Shape a_sizes, b_sizes;
   DType a_dtype{}, b_dtype{};
+  Device a_device, b_device;
 
   static const char* name() { return kBinaryNames[int(kId)]; }
 
   Tensor forward(Ctx& ctx, const Tensor& a, const Tensor& b) {
-    if (a.device() != b.device()) check_devices({&a, &b}, name());
+    const Device device = a.device() == b.device() ? a.device() : common_device({&a, &b}, name());
     DType dtype = a.dtype() == b.dtype() && !a->wrapped && !b->wrapped ? a.dtype() : result_type({&a, &b});
     dtype = compute_dtype<F>(dtype, name());
     DType compute = compute_type(dtype);
@@ -230,13 +236,15 @@ struct Binary {
     LM_CHECK(loop, TypeError, name(), ": not defined for ", dtype);
     bool same = a.sizes() == b.sizes();
     Tensor out = allocate_result(same ? a.sizes() : broadcast(a.sizes(), b.sizes(), name()),
-                                 F::kPredicate ? DType::Bool : dtype, {&a, &b});
+                                 F::kPredicate ? DType::Bool : dtype, device, {&a, &b});
     run_loop({formula, loop, nullptr, compute, F::kPredicate ? DType::Bool : compute}, out, {&a, &b});
     if (ctx.recording()) {
       a_sizes = a.sizes();
       b_sizes = b.sizes();
       a_dtype = a.dtype();
       b_dtype = b.dtype();
+      a_device = a.device();
+      b_device = b.device();
       ctx.save(reads(ctx, 0) ? a : Tensor());
       ctx.save(reads(ctx, 1) ? b : Tensor());
     }
@@ -255,13 +263,13 @@ struct Binary {
   {
     Grads out(2);
     Tensor a = ctx.saved(0), b = ctx.saved(1);
-    if (ctx.needs(0)) out[0] = fit(gradient<0>(grad, a, b), a_sizes, a_dtype);
-    if (ctx.needs(1)) out[1] = fit(gradient<1>(grad, a, b), b_sizes, b_dtype);
+    if (ctx.needs(0)) out[0] = fit(gradient<0>(grad, a, b), a_sizes, a_dtype, a_device);
+    if (ctx.needs(1)) out[1] = fit(gradient<1>(grad, a, b), b_sizes, b_dtype, b_device);
     return out;
   }
 
-  static Tensor fit(const Tensor& grad, const Shape& sizes, DType dtype) {
-    return cast(grad.sizes() == sizes ? grad : sum_to(grad, sizes), dtype);
+  static Tensor fit(const Tensor& grad, const Shape& sizes, DType dtype, Device device) {
+    return to_device(cast(grad.sizes() == sizes ? grad : sum_to(grad, sizes), dtype), device);
   }
 
   template <int kSide>
@@ -276,7 +284,7 @@ struct Binary {
     else {
       DType compute = compute_type(grad.dtype());
       const Tensor &x = a.defined() ? a : b, &y = b.defined() ? b : a;  // an operand that is not read may be missing
-      Tensor out = allocate_result(grad.sizes(), grad.dtype(), {&grad, &x, &y});
+      Tensor out = allocate_result(grad.sizes(), grad.dtype(), grad.device(), {&grad, &x, &y});
       Formula formula{kSide ? Formula::BinaryGradB : Formula::BinaryGradA, int(kId)};
       run_loop({formula, find_loop(formula, compute), nullptr, compute, compute}, out, {&grad, &x, &y});
       return out;

@@ -16,4 +16,7 @@ struct LoopCall {
 // Inputs broadcast to out; all are converted as needed. Records nothing.
 void run_loop(const LoopCall& call, const Tensor& out, std::initializer_list<const Tensor*> inputs);
 
+// The device that the operands of `op` are on; numbers of shape () in host memory go with any.
+Device common_device(std::initializer_list<const Tensor*> operands, const char* op);
+
 }  // namespace lamina

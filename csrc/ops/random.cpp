@@ -24,16 +24,11 @@ void fill_normal(const Tensor& out, Generator* generator, double mean, double st
   kernel::random_normal(stream_of(out.device()), philox, out.dtype(), out.data(), out.numel(), mean, std);
 }
 
-// x = f(x) for every element of such a tensor.
+// out = f(out) for such a tensor, of operators on the same device; `compute` is the dtype that f sees.
 template <class F>
-void transform(const Tensor& out, F&& f) {
-  constexpr int64_t kGrain = 16384;
-  dispatch_float(out.dtype(), "transform", [&]<class T>() {
-    T* x = out.data<T>();
-    parallel_for(chunk_count(out.numel(), kGrain), [&](int64_t c) {
-      for (int64_t i = c * kGrain, end = std::min(i + kGrain, out.numel()); i < end; ++i) x[i] = f(x[i]);
-    });
-  });
+void transform(const Tensor& out, DType compute, F&& f) {
+  NoGrad guard;
+  copy_into(out, f(cast(out.alias(), compute)));
 }
 
 // A tensor whose elements f(out) draws into contiguous floats or doubles; halves are rounded from float.
@@ -85,12 +80,13 @@ Tensor draw_integers(const Shape& size, int64_t low, int64_t high, Generator* ge
   return cast(out, dtype);
 }
 
-// A tensor of probabilities as contiguous doubles, outside the tape.
+// A tensor of probabilities as contiguous doubles, outside the tape, in host memory.
 Tensor probabilities(const Tensor& p, const char* op) {
   LM_CHECK(p.is_floating(), TypeError, op, ": the probabilities are ", p.dtype(), "; need a floating-point dtype");
-  return contiguous(cast(p.alias(), DType::F64));
+  return to_device(contiguous(cast(p.alias(), DType::F64)), Device());
 }
 
+// Also there.
 Tensor uniforms(const Shape& size, Generator* generator) {
   Tensor out = empty_tensor(size, DType::F64);
   fill_uniform(out, generator);
@@ -159,12 +155,12 @@ Tensor randint_like(const Tensor& input, int64_t high, std::optional<DType> dtyp
 // Fisher, Yates: position i changes places with one of the positions up to i.
 Tensor randperm(int64_t n, Generator* generator, std::optional<DType> dtype, std::optional<Device> device) {
   LM_CHECK(n >= 0, ValueError, "randperm: n is ", n, "; need n >= 0");
-  Tensor out = arange(Scalar(n), DType::I64, device), draws = empty_tensor({n}, DType::I64);
+  Tensor out = arange(Scalar(n), DType::I64, Device()), draws = empty_tensor({n}, DType::I64);
   fill_integers(draws, generator, 0, int64_t(1) << 62);
   int64_t *p = out.data<int64_t>(), *u = draws.data<int64_t>();
   for (int64_t i = n - 1; i > 0; --i)
     std::swap(p[i], p[int64_t(static_cast<unsigned __int128>(u[i]) * uint64_t(i + 1) >> 62)]);
-  return cast(out, dtype.value_or(DType::I64));
+  return to_device(cast(out, dtype.value_or(DType::I64)), device.value_or(default_device()));
 }
 
 Tensor bernoulli(const Tensor& input, Generator* generator) {
@@ -184,7 +180,7 @@ Tensor multinomial(const Tensor& input, int64_t num_samples, bool replacement, G
   Tensor weights = probabilities(input, "multinomial");
   Shape size = input.sizes();
   size.back() = num_samples;
-  Tensor out = empty_tensor(size, DType::I64, input.device());
+  Tensor out = empty_tensor(size, DType::I64);
   Tensor u = uniforms({rows, replacement ? num_samples : n}, generator);
   for (int64_t r = 0; r < rows; ++r) {
     const double* p = weights.data<double>() + r * n;
@@ -199,7 +195,7 @@ Tensor multinomial(const Tensor& input, int64_t num_samples, bool replacement, G
     auto* choose = replacement ? draw_with_replacement : draw_without_replacement;
     choose(p, n, u.data<double>() + r * u.size(1), num_samples, out.data<int64_t>() + r * num_samples);
   }
-  return out;
+  return to_device(out, input.device());
 }
 
 Tensor normal(const Operand& mean, const Operand& std, Generator* generator) {
@@ -208,7 +204,7 @@ Tensor normal(const Operand& mean, const Operand& std, Generator* generator) {
   for (const Tensor* x : {static_cast<const Tensor*>(&mean), static_cast<const Tensor*>(&std)})
     LM_CHECK((*x)->wrapped || x->is_floating(), TypeError, "normal: got a tensor of ", x->dtype(),
              "; need a floating-point dtype");
-  Tensor deviations = contiguous(cast(std.alias(), DType::F64));
+  Tensor deviations = to_device(contiguous(cast(std.alias(), DType::F64)), Device());
   for (int64_t i = 0; i < deviations.numel(); ++i)
     LM_CHECK(deviations.data<double>()[i] >= 0, ValueError, "normal: std is ", deviations.data<double>()[i],
              "; need std >= 0");
@@ -232,10 +228,7 @@ Tensor uniform_(const Tensor& self, double from, double to, Generator* generator
     fill_uniform(out, generator, from, to);
     if (!is_half(dtype) || from == to) return;
     // Rounding to a half may reach `to`, which does not belong to the interval.
-    transform(out, [=](auto x) {
-      float rounded = dtype == DType::F16 ? float(f16(float(x))) : float(bf16(float(x)));
-      return rounded < to ? rounded : float(from);
-    });
+    transform(out, dtype, [&](const Tensor& x) { return where(lt(x, Tensor(to)), x, Tensor(from)); });
   });
 }
 
@@ -248,7 +241,7 @@ Tensor log_normal_(const Tensor& self, double mean, double std, Generator* gener
   LM_CHECK(std > 0, ValueError, "log_normal_: std is ", std, "; need std > 0");
   return draw_into(self, "log_normal_", [&](const Tensor& out) {
     fill_normal(out, generator, mean, std);
-    transform(out, [](auto x) { return std::exp(x); });
+    transform(out, out.dtype(), [](const Tensor& x) { return exp(x); });
   });
 }
 
@@ -257,7 +250,7 @@ Tensor exponential_(const Tensor& self, double lambd, Generator* generator) {
   LM_CHECK(lambd > 0, ValueError, "exponential_: lambd is ", lambd, "; need lambd > 0");
   return draw_into(self, "exponential_", [&](const Tensor& out) {
     fill_uniform(out, generator);
-    transform(out, [=](auto u) { return -std::log1p(-u) / decltype(u)(lambd); });
+    transform(out, out.dtype(), [=](const Tensor& u) { return div(log1p(neg(u)), Tensor(-lambd)); });
   });
 }
 
@@ -265,7 +258,9 @@ Tensor cauchy_(const Tensor& self, double median, double sigma, Generator* gener
   LM_CHECK(sigma > 0, ValueError, "cauchy_: sigma is ", sigma, "; need sigma > 0");
   return draw_into(self, "cauchy_", [&](const Tensor& out) {
     fill_uniform(out, generator);
-    transform(out, [=](auto u) { return median + sigma * std::tan(std::numbers::pi * (double(u) - 0.5)); });
+    transform(out, DType::F64, [=](const Tensor& u) {
+      return add(mul(tan(mul(sub(u, Tensor(0.5)), Tensor(std::numbers::pi))), Tensor(sigma)), Tensor(median));
+    });
   });
 }
 
@@ -273,13 +268,14 @@ Tensor geometric_(const Tensor& self, double p, Generator* generator) {
   LM_CHECK(p > 0 && p < 1, ValueError, "geometric_: p is ", p, "; need 0 < p < 1");
   return draw_into(self, "geometric_", [&](const Tensor& out) {
     fill_uniform(out, generator);
-    transform(out, [=](auto u) { return std::floor(std::log1p(-double(u)) / std::log1p(-p)) + 1; });
+    transform(out, DType::F64,
+              [=](const Tensor& u) { return add(floor(div(log1p(neg(u)), Tensor(std::log1p(-p)))), Tensor(1)); });
   });
 }
 
 Tensor bernoulli_(const Tensor& self, double p, Generator* generator) {
   LM_CHECK(p >= 0 && p <= 1, ValueError, "bernoulli_: p is ", p, "; need 0 <= p <= 1");
-  Tensor values = empty_tensor(self.sizes(), DType::Bool);
+  Tensor values = empty_tensor(self.sizes(), DType::Bool, self.device());
   Philox philox = generator_or_default(generator).take(random_blocks(values.numel(), 4));
   kernel::random_bernoulli(stream_of(self.device()), philox, values.data<uint8_t>(), values.numel(), p);
   return replace(self, values, "bernoulli_");
@@ -295,11 +291,11 @@ Tensor bernoulli_(const Tensor& self, const Tensor& p, Generator* generator) {
     LM_CHECK(chance >= 0 && chance <= 1, ValueError, "bernoulli_: p[", i, "] is ", chance, "; need 0 <= p <= 1");
     values.data<bool>()[i] = u.data<double>()[i] < chance;
   }
-  return replace(self, values, "bernoulli_");
+  return replace(self, to_device(values, self.device()), "bernoulli_");
 }
 
 Tensor random_(const Tensor& self, int64_t from, int64_t to, Generator* generator) {
-  return replace(self, draw_integers(self.sizes(), from, to, generator, self.dtype(), std::nullopt, "random_"),
+  return replace(self, draw_integers(self.sizes(), from, to, generator, self.dtype(), self.device(), "random_"),
                  "random_");
 }
 Tensor random_(const Tensor& self, int64_t to, Generator* generator) { return random_(self, 0, to, generator); }
