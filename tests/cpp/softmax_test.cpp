@@ -139,7 +139,7 @@ TEST(LossKernel, MatchesScalarFormulasAndFiniteDifferences) {
     double sum = 0;
     const double one = 1, h = 1e-6;
     const auto call = [&](const std::vector<double>& p, const std::vector<double>& q) {
-      return Loss{8, n, LossKind(kind), 0.7, p.data(), q.data()};
+      return Loss{8, n, LossKind(kind), 0.7, p.data(), q.data(), 1};
     };
     kernel::loss_forward(kCpu, call(a, b), y.data(), &sum);
     double expected = 0;
