@@ -190,8 +190,6 @@ def _suffixes(t: Any, empty: bool) -> list[str]:
         out.append(f"size={tuple(t.shape)}")
     # What tensor([...]) would infer from the numbers is not repeated; an empty list shows none.
     inferred = (get_default_dtype(),) if empty else (get_default_dtype(), int64, bool_)
-    if t.device.type != "cpu":
-        out.append(f"device='{t.device}'")
     if t.dtype not in inferred:
         out.append(f"dtype={t.dtype}")
     if t.grad_fn is not None:

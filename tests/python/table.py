@@ -175,7 +175,7 @@ def flatten(result: Any) -> list:
     if isinstance(result, (list, tuple)):
         return [leaf for item in result for leaf in flatten(item)]
     if isinstance(result, bool):
-        return [lamina.tensor(result)]
+        return [lamina.tensor(result, device="cpu")]
     return [result]
 
 
