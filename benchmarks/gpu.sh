@@ -26,7 +26,7 @@ stage build 150 pip install --no-build-isolation --no-deps --force-reinstall -Cc
 cd benchmarks || exit 1
 case "$OUT" in /*) ;; *) OUT=$(cd .. && cd "$OUT" && pwd) ;; esac
 stage ceilings 20 python gpu.py ceilings --json "$OUT/ceilings.json"
-stage table 80 python -m pytest -q -x --maxfail=200 ../tests/python/test_table.py -k cuda
+stage table 80 python -m pytest --maxfail=200 ../tests/python/test_table.py -k cuda
 stage check 50 python gpu.py check --json "$OUT/check.json"
 stage operators 110 python gpu.py operators --json "$OUT/operators.json"
 stage steps 60 python gpu.py steps --json "$OUT/steps.json"

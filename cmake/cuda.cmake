@@ -3,7 +3,7 @@
 set(LAMINA_CUDA AUTO CACHE STRING
     "AUTO: when nvcc >= 12.8 is found; ON; OFF; EMULATE: the kernels run on the CPU, for tests without a GPU")
 set_property(CACHE LAMINA_CUDA PROPERTY STRINGS AUTO ON OFF EMULATE)
-set(LAMINA_CUDA_ARCHITECTURES 90a CACHE STRING "GPU architectures to compile for; a release takes 80;86;89;90a;100;120")
+set(LAMINA_CUDA_ARCHITECTURES 90a CACHE STRING "GPU architectures to compile for; 90a is what is tested")
 
 set(LAMINA_WITH_CUDA OFF)
 if(LAMINA_CUDA STREQUAL "AUTO" OR LAMINA_CUDA STREQUAL "ON")
@@ -51,4 +51,4 @@ if(LAMINA_CUDA STREQUAL "EMULATE")
   lamina_add_emulated_kernels(lamina_cuda csrc/cuda/emulate/runtime/backend.cpp csrc/cuda/library.cpp)
   target_compile_definitions(lamina_cuda PRIVATE LAMINA_VERSION="${PROJECT_VERSION}")
 endif()
-message(STATUS "CUDA backend: ${LAMINA_CUDA} -> ${LAMINA_WITH_CUDA}")
+message(STATUS "CUDA backend: LAMINA_CUDA=${LAMINA_CUDA}, compiled by nvcc: ${LAMINA_WITH_CUDA}")

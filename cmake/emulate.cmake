@@ -1,9 +1,8 @@
 # The emulator (csrc/cuda/emulate): csrc/cuda/*.cu compiled by the host compiler with -DLM_EMULATE into one library for
-# the tests, never into the wheel. Files named *_cub.cu need CUDA's own headers and stay out.
+# the tests, never into the wheel.
 # Read csrc/cuda/README.md for what the emulator finds.
 function(lamina_add_emulated_kernels library)
   file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/*.cu)
-  list(FILTER kernels EXCLUDE REGEX "_cub\\.cu$")
   file(GLOB emulator CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/emulate/*.cpp
        ${PROJECT_SOURCE_DIR}/csrc/cuda/caching.cpp)
   add_library(${library} OBJECT ${kernels} ${emulator} ${ARGN})
