@@ -1,5 +1,5 @@
-# Every file of csrc/cpu/kernels is compiled once per instruction set, into namespace lamina::cpu::<isa>; csrc/cpu/kernel.h
-# declares them all and chooses at load. Nothing is built with -march=native, so one wheel runs on every machine.
+# Every file of csrc/cpu/kernels is compiled once per instruction set, into namespace lamina::cpu::<isa>; LM_LOOP and
+# LM_KERNEL (csrc/kernel) declare them all and choose at load. Nothing is built with -march=native, so one wheel runs on every machine.
 set(LAMINA_ISAS base)
 if(LAMINA_X86)
   list(APPEND LAMINA_ISAS avx2 avx512)

@@ -1,5 +1,5 @@
 // The counter-based generator Philox4x32-10: block i of a stream is a function of (seed, i) alone. No other includes,
-// so that kernels of every device use it. Next: rng.h (who hands out ranges of counters), cpu/random.h (fills).
+// so that kernels of every device use it. Next: rng.h (who hands out ranges of counters), kernel/random.h (fills).
 #pragma once
 #include <cstdint>
 

@@ -1,13 +1,14 @@
 // Attention by tiles of query rows: a tile of scores is multiplied, turned into probabilities and used while it is in
 // cache; backward computes it again from one number a row, the log of its sum of exponentials. See attention.h.
-#include "cpu/attention.h"
+#include "kernel/attention.h"
 
 #include <algorithm>
 #include <cstring>
 
 #include "core/pool.h"
-#include "cpu/gemm.h"
+#include "cpu/attention_loops.h"
 #include "cpu/scratch.h"
+#include "kernel/gemm.h"
 
 namespace lamina::cpu {
 namespace {
@@ -49,7 +50,7 @@ void attention_forward(const AttentionProblem& p, const Heads& out, void* lse) {
     Scratch scores(tile.rows * tile.columns * item);
     product(p.dtype, tile.rows, tile.columns, p.depth, p.query.at(item, b, h, first), p.query.row_step, false,
             p.key.at(item, b, h / group, 0), p.key.row_step, true, scores.data(), tile.columns, p.scale, 0);
-    kernel::attention_softmax({}, tile, scores.data(), sums.at(item, b, h, first));
+    loop::attention_softmax(tile, scores.data(), sums.at(item, b, h, first));
     product(p.dtype, tile.rows, p.width, tile.columns, scores.data(), tile.columns, false,
             p.value.at(item, b, h / group, 0), p.value.row_step, false, out.at(item, b, h, first), out.row_step, 1, 0);
   });
@@ -75,15 +76,15 @@ void attention_backward(const AttentionProblem& p, const Heads& out, const void*
         const void *query = p.query.at(item, b, h, first), *upstream = grad.at(item, b, h, first);
         product(p.dtype, m, n, p.depth, query, p.query.row_step, false, key, p.key.row_step, true, prob.data(), n,
                 p.scale, 0);
-        kernel::attention_probabilities({}, tile, prob.data(), sums.at(item, b, h, first));
+        loop::attention_probabilities(tile, prob.data(), sums.at(item, b, h, first));
         // grad_v += p^T g;  grad_p = g v^T;  grad_s = p (grad_p - rowsum(out g));  grad_q = grad_s k;
         // grad_k += grad_s^T q
         product(p.dtype, n, p.width, m, prob.data(), n, true, upstream, grad.row_step, false, gv.at(item, b, g, 0),
                 p.width, 1, 1);
         product(p.dtype, m, n, p.width, upstream, grad.row_step, false, value, p.value.row_step, true, grad_p.data(), n,
                 1, 0);
-        kernel::attention_scores_gradient({}, tile, prob.data(), grad_p.data(), out.at(item, b, h, first), out.row_step,
-                                          upstream, grad.row_step, p.width);
+        loop::attention_scores_gradient(tile, prob.data(), grad_p.data(), out.at(item, b, h, first), out.row_step,
+                                        upstream, grad.row_step, p.width);
         product(p.dtype, m, p.depth, n, grad_p.data(), n, false, key, p.key.row_step, false, gq.at(item, b, h, first),
                 p.depth, p.scale, 0);
         product(p.dtype, n, p.depth, m, grad_p.data(), n, true, query, p.query.row_step, false, gk.at(item, b, g, 0),

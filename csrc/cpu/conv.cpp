@@ -1,14 +1,17 @@
-// Convolution: cutting the output in chunks and driving gemm_tile over taps. See conv.h; next: conv_weight_grad.cpp.
-#include "cpu/conv.h"
+// Convolution: products without im2col (gemm_loops.h: rows and taps are offset tables), the output cut in chunks.
+// One loop serves the forward pass, the data gradient and the transposed convolution: each output position reads the
+// input at `position * step + offset` for a list of taps. Padding is a copy of the chunk's window that stays in L2.
+// Next: conv_weight_grad.cpp.
+#include "kernel/conv.h"
 
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "core/pool.h"
-#include "cpu/conv_kernels.h"
+#include "cpu/conv_loops.h"
 #include "cpu/conv_window.h"
-#include "cpu/gemm_kernels.h"
+#include "cpu/gemm_loops.h"
 
 namespace lamina::cpu {
 namespace {
@@ -116,8 +119,8 @@ void correlate(DType dtype, int64_t images, int64_t groups, const Axis (&axes)[3
     const int64_t ty = rest % int64_t(axes[1].taps.size()), tz = rest / int64_t(axes[1].taps.size());
     const int64_t tap =
         (axes[0].taps[size_t(tz)] * kernel[1] + axes[1].taps[size_t(ty)]) * kernel[2] + axes[2].taps[size_t(tx)];
-    kernel::gemm_pack({}, dtype, offset(w.data, tap * w.tap_stride + g * w.group_stride, item), w.k_stride, w.n_stride,
-                      w.k, w.n, offset(packed.data(), g * packed_size, item), t * w.k, rows_b);
+    loop::gemm_pack(dtype, offset(w.data, tap * w.tap_stride + g * w.group_stride, item), w.k_stride, w.n_stride, w.k,
+                    w.n, offset(packed.data(), g * packed_size, item), t * w.k, rows_b);
   });
 
   const Source source(dtype, x, groups * w.k, axes);
@@ -167,7 +170,7 @@ void correlate(DType dtype, int64_t images, int64_t groups, const Axis (&axes)[3
         tile.c = offset(y, start + g * w.n, item);
         tile.accumulate = first > 0;
         tile.bias = bias && first == 0 ? offset(bias, g * w.n, item) : nullptr;
-        kernel::gemm_tile({}, dtype, tile);
+        loop::gemm_tile(dtype, tile);
       }
   });
 }
@@ -223,10 +226,10 @@ void correlate_depthwise(DType dtype, int64_t images, int64_t channels, const Ax
           const int64_t line =
               (n * y_size[0] + axes[0].first + z * axes[0].stride) * y_size[1] + axes[1].first + r * axes[1].stride;
           const int64_t at = (line * y_size[2] + axes[2].first + box.begin[3] * axes[2].stride) * channels;
-          kernel::conv_depthwise({}, dtype, box.size(3), channels, int64_t(weights.size()),
-                                 offset(window.data, in_rows[row], item), axes[2].step * window.stride[3],
-                                 entries.entries.data(), by_tap.data(), weights.data(), bias, offset(y, at, item),
-                                 axes[2].stride * channels);
+          loop::conv_depthwise(dtype, box.size(3), channels, int64_t(weights.size()),
+                               offset(window.data, in_rows[row], item), axes[2].step * window.stride[3],
+                               entries.entries.data(), by_tap.data(), weights.data(), bias, offset(y, at, item),
+                               axes[2].stride * channels);
         }
   });
 }

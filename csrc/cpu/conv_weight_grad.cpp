@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "core/pool.h"
-#include "cpu/conv_kernels.h"
+#include "cpu/conv_loops.h"
 #include "cpu/conv_window.h"
-#include "cpu/gemm_kernels.h"
+#include "cpu/gemm_loops.h"
 
 namespace lamina::cpu {
 namespace {
@@ -105,9 +105,9 @@ void conv_weight_grad(DType dtype, const ConvGeometry& g, const ConvImage& x, co
           const int64_t x_step = axes[2].step * window.stride[3], all = int64_t(lines.size());
           if (depthwise) {
             for (size_t i = 0; i < lines.size(); ++i)
-              kernel::conv_depthwise_weights({}, dtype, g.out[2], g.c_in, taps, offset(window.data, lines[i], item),
-                                             x_step, entries.entries.data(), offset(grads.data, grad_lines[i], item),
-                                             grads.stride[3], sum);
+              loop::conv_depthwise_weights(dtype, g.out[2], g.c_in, taps, offset(window.data, lines[i], item), x_step,
+                                           entries.entries.data(), offset(grads.data, grad_lines[i], item),
+                                           grads.stride[3], sum);
             continue;
           }
           a_rows.clear();
@@ -126,9 +126,8 @@ void conv_weight_grad(DType dtype, const ConvGeometry& g, const ConvImage& x, co
               } else {
                 packed.reserve(pixels * round_up(out, lanes) * item);
                 for (int64_t i = 0; i < count; ++i)
-                  kernel::gemm_pack({}, dtype,
-                                    offset(grad_y.data, grad_lines[size_t(first + i)] + h * out * grad_y.c, item),
-                                    grad_y.x[2], grad_y.c, g.out[2], out, packed.data(), i * g.out[2], pixels);
+                  loop::gemm_pack(dtype, offset(grad_y.data, grad_lines[size_t(first + i)] + h * out * grad_y.c, item),
+                                  grad_y.x[2], grad_y.c, g.out[2], out, packed.data(), i * g.out[2], pixels);
                 tile.b = packed.data();
               }
               tile.m = row1 - row0;
@@ -142,7 +141,7 @@ void conv_weight_grad(DType dtype, const ConvGeometry& g, const ConvImage& x, co
               tile.c = offset(sum, (h * rows + row0) * out, item);
               tile.c_row = out;
               tile.accumulate = true;
-              kernel::gemm_tile({}, dtype, tile);
+              loop::gemm_tile(dtype, tile);
             }
           }
         }

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <vector>
 
-#include "cpu/conv.h"
 #include "cpu/scratch.h"
+#include "kernel/conv.h"
 
 namespace lamina::cpu::conv {
 

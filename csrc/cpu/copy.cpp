@@ -1,5 +1,6 @@
-// The loops behind copy_strided. See copy.h.
-#include "cpu/copy.h"
+// copy_strided and its relatives. The one idea: dimensions are sorted by the destination's strides and merged, after
+// which a copy is one of three loops: rows, fills, or tiles of a transpose. Next: copy_loops.h.
+#include "kernel/copy.h"
 
 #include <algorithm>
 #include <cstring>
@@ -7,12 +8,11 @@
 
 #include "core/pool.h"
 #include "core/shape.h"
+#include "cpu/copy_loops.h"
 
 namespace lamina::cpu {
 
-void convert(DType from, DType to, int64_t n, const void* src, void* dst) {
-  kernel::convert(Stream{}, from, to, n, src, dst);
-}
+void convert(DType from, DType to, int64_t n, const void* src, void* dst) { loop::convert(from, to, n, src, dst); }
 
 namespace {
 
@@ -103,7 +103,7 @@ struct Cursor {
 };
 
 void copy_elements(int64_t itemsize, int64_t n, const void* src, int64_t src_stride, void* dst, int64_t dst_stride) {
-  kernel::copy_elements(Stream{}, itemsize, n, src, src_stride, dst, dst_stride);
+  loop::copy_elements(itemsize, n, src, src_stride, dst, dst_stride);
 }
 
 // One row: both sides are walked with one stride each.
@@ -216,7 +216,7 @@ void copy_tile(int64_t rows, int64_t columns, const char* src, int64_t src_strid
                int64_t dst_stride, DType to) {
   alignas(64) char tile[kTileRowBytes * kTileColumns];
   int64_t row_bytes = kTileColumns * item_size(from);
-  kernel::transpose_tile(Stream{}, item_size(from), rows, columns, src, src_stride, tile, kTileColumns);
+  loop::transpose_tile(item_size(from), rows, columns, src, src_stride, tile, kTileColumns);
   for (int64_t i = 0; i < rows; ++i) {
     char* out = dst + i * dst_stride * item_size(to);
     if (from == to && columns == kTileColumns)

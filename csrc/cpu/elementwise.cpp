@@ -1,13 +1,15 @@
 // The executor of elementwise loops. Work is cut into fixed chunks of the output, chunks into tiles; an operand that is
-// contiguous and of the loop's type is read in place, any other is gathered and converted into a tile buffer first.
-#include "cpu/elementwise.h"
+// contiguous and of the loop's type is read in place, any other is gathered and converted into a tile buffer that stays
+// in L1, so that a formula needs no loop per layout. Next: elementwise_loops.h.
+#include "kernel/elementwise.h"
 
 #include <algorithm>
 #include <cstring>
 
 #include "core/pool.h"
-#include "cpu/copy.h"
-#include "cpu/elementwise_plan.h"
+#include "cpu/copy_loops.h"
+#include "cpu/elementwise_loops.h"
+#include "kernel/elementwise_plan.h"
 
 namespace lamina::cpu {
 
@@ -89,7 +91,7 @@ void elementwise_flat(Loop loop, const void* functor, int64_t n, void* out, int6
   if (n <= kChunk) return loop(n, in, out, functor);
   parallel_for(chunk_count(n, kChunk), [&](int64_t chunk) {
     int64_t begin = chunk * kChunk;
-    const void* at[kMaxArgs];
+    const void* at[kMaxOperands];
     for (int i = 0; i < n_in; ++i) at[i] = static_cast<const char*>(in[i]) + begin * in_sizes[i];
     loop(std::min(kChunk, n - begin), at, static_cast<char*>(out) + begin * out_size, functor);
   });
@@ -100,7 +102,7 @@ void elementwise(const ElementwiseJob& job) {
   const void* const functor = job.functor;
   const ElementwiseArg& out = job.out;
   const int n_in = job.n_in;
-  ElementwiseArg args[kMaxArgs] = {out};
+  ElementwiseArg args[kMaxOperands] = {out};
   for (int i = 0; i < n_in; ++i) args[i + 1] = job.in[i];
   const Plan plan = make_plan(job.ndim, job.sizes, args, n_in + 1);
   int64_t total = 1;
@@ -108,8 +110,8 @@ void elementwise(const ElementwiseJob& job) {
   if (total == 0) return;
 
   parallel_for(chunk_count(total, kChunk), [&](int64_t chunk) {
-    alignas(64) char tiles[kMaxArgs][kTile * 8];
-    bool constant[kMaxArgs] = {}, direct[kMaxArgs];
+    alignas(64) char tiles[kMaxOperands][kTile * 8];
+    bool constant[kMaxOperands] = {}, direct[kMaxOperands];
     int64_t begin = chunk * kChunk, end = std::min(begin + kChunk, total);
     for (int a = 0; a <= n_in; ++a) {
       direct[a] = args[a].dtype == args[a].compute && plan.strides[a][0] == 1;
@@ -124,7 +126,7 @@ void elementwise(const ElementwiseJob& job) {
       Position position(plan, at);
       int64_t m = std::min(kTile, end - at), row = plan.sizes[0] - position.at[0];
       if (plan.sizes[0] >= kLongRow || plan.ndim == 1) m = std::min(m, row);
-      const void* sources[kMaxArgs];
+      const void* sources[kMaxOperands];
       for (int a = 1; a <= n_in; ++a) {
         sources[a - 1] = tiles[a];
         if (constant[a]) continue;

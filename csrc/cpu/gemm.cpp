@@ -1,12 +1,12 @@
-// How a product is cut: blocks of k, packed panels of B, tiles of C for the pool. See gemm.h.
+// How a product is cut: blocks of k, packed panels of B, tiles of C for the pool. Next: gemm_loops.h.
 // Note [Fixed tiles]: every choice below looks at the problem only, never at the number of threads, and no two chunks
 // write the same element, so one thread and five give the same bits.
-#include "cpu/gemm.h"
+#include "kernel/gemm.h"
 
 #include <algorithm>
 
 #include "core/pool.h"
-#include "cpu/gemm_kernels.h"
+#include "cpu/gemm_loops.h"
 #include "cpu/scratch.h"
 
 namespace lamina::cpu {
@@ -65,7 +65,7 @@ void multiply_small(const GemmProblem& p, GemmTile& tile, bool direct) {
     tile.n = whole;
     tile.b = p.b;
     tile.b_row = p.b_row;
-    kernel::gemm_tile({}, p.dtype, tile);
+    loop::gemm_tile(p.dtype, tile);
   }
   if (!rest) return;
   alignas(64) char small[16 << 10];
@@ -77,9 +77,9 @@ void multiply_small(const GemmProblem& p, GemmTile& tile, bool direct) {
   tile.n = rest;
   tile.c = offset(p.c, whole, item);
   if (tile.bias) tile.bias = offset(tile.bias, whole, item);
-  kernel::gemm_pack({}, p.dtype, offset(p.b, whole * p.b_col, item), p.b_row, p.b_col, p.k, rest,
-                    const_cast<void*>(tile.b), 0, p.k);
-  kernel::gemm_tile({}, p.dtype, tile);
+  loop::gemm_pack(p.dtype, offset(p.b, whole * p.b_col, item), p.b_row, p.b_col, p.k, rest, const_cast<void*>(tile.b),
+                  0, p.k);
+  loop::gemm_tile(p.dtype, tile);
 }
 
 // One row times a matrix whose columns are dense (W x): each row of W is read once, nothing is packed.
@@ -89,8 +89,8 @@ void multiply_dot(const GemmProblem& p, const GemmTile& tile) {
   const void* start = tile.accumulate ? p.c : tile.bias;
   parallel_for(chunk_count(p.n, rows), [&](int64_t chunk) {
     const int64_t j = chunk * rows;
-    kernel::gemm_dot({}, p.dtype, std::min(rows, p.n - j), p.k, p.a, offset(p.b, j * p.b_col, item), p.b_col,
-                     offset(p.c, j, item), p.alpha, start ? offset(start, j, item) : nullptr, tile.relu);
+    loop::gemm_dot(p.dtype, std::min(rows, p.n - j), p.k, p.a, offset(p.b, j * p.b_col, item), p.b_col,
+                   offset(p.c, j, item), p.alpha, start ? offset(start, j, item) : nullptr, tile.relu);
   });
 }
 
@@ -127,8 +127,8 @@ void multiply(const GemmProblem& p, const GemmEpilogue& e) {
         const int64_t step = std::max<int64_t>(1, kChunkWork / 16 / (k * panel)) * panel;
         parallel_for(chunk_count(rest, step), [&](int64_t chunk) {
           const int64_t j = chunk * step;
-          kernel::gemm_pack({}, p.dtype, offset(b, (whole + j) * p.b_col, item), p.b_row, p.b_col, k,
-                            std::min(step, rest - j), offset(packed.data(), j * k, item), 0, k);
+          loop::gemm_pack(p.dtype, offset(b, (whole + j) * p.b_col, item), p.b_row, p.b_col, k,
+                          std::min(step, rest - j), offset(packed.data(), j * k, item), 0, k);
         });
       }
       // Rows first, as tall as L2 allows; then columns, when the rows alone are too few chunks.
@@ -152,7 +152,7 @@ void multiply(const GemmProblem& p, const GemmEpilogue& e) {
           tile.b_row = b_row;
           tile.c = offset(p.c, i * p.c_row + j0 + from, item);
           tile.bias = base.bias && k0 == 0 ? offset(base.bias, j0 + from, item) : nullptr;
-          kernel::gemm_tile({}, p.dtype, tile);
+          loop::gemm_tile(p.dtype, tile);
         };
         const int64_t middle = std::clamp(whole, j, end);
         if (j < middle) columns_of(j, middle, offset(b, j, item), p.b_row);

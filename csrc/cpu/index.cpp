@@ -1,11 +1,11 @@
 // The loops behind indexing. See index.h.
-#include "cpu/index.h"
+#include "kernel/index.h"
 
 #include <algorithm>
 #include <cstring>
 
 #include "core/pool.h"
-#include "cpu/kernel.h"
+#include "cpu/index_loops.h"
 
 namespace lamina {
 namespace {
@@ -134,7 +134,7 @@ void put_rows(const SliceJob& job, int64_t outer, int64_t low, int64_t high) {
     } else if (job.one_value) {
       for (int64_t i = 0; i < n; ++i) join<kMode>(place[i * stride], *row);
     } else if (kMode == PutMode::Add && std::is_floating_point_v<T> && stride == 1 && n >= kLongSlice) {
-      kernel::add_run({}, job.dtype, row, place, n);
+      cpu::loop::add_run(job.dtype, row, place, n);
     } else if (stride == 1) {
       for (int64_t i = 0; i < n; ++i) join<kMode>(place[i], row[i]);
     } else {

@@ -1,10 +1,10 @@
 // Sums of losses on the CPU: pieces by the kernels, added here in a fixed order. Next: ops/loss.cpp.
-#include "cpu/loss.h"
+#include "kernel/loss.h"
 
 #include <vector>
 
 #include "core/dtype.h"
-#include "cpu/softmax.h"
+#include "kernel/softmax.h"
 
 namespace lamina::cpu {
 namespace {
@@ -21,7 +21,7 @@ void by_item(int64_t item, F&& f) {
 
 void loss_total(const Loss& op, void* out) {
   std::vector<double> sums(size_t(loss_chunks(op.n)));
-  kernel::loss_forward(Stream{}, op, nullptr, sums.data());
+  loop::loss_forward(op, nullptr, sums.data());
   double total = 0;
   for (double s : sums) total += s;
   by_item(op.item, [&]<class T>() { *static_cast<T*>(out) = T(total / op.divisor); });

@@ -1,5 +1,5 @@
 // The few numbers per channel between the passes of batch, group and instance norm. Next: kernels/norm.cpp.
-#include "cpu/norm.h"
+#include "kernel/norm.h"
 
 #include <cmath>
 #include <vector>

@@ -1,6 +1,6 @@
 // Optimizer steps of many parameters on the CPU. The one idea: small parameters are updated at once, large ones are cut
 // into chunks that all wait for one parallel region at the end. Next: kernels/optim.cpp.
-#include "cpu/optim.h"
+#include "kernel/optim.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,8 @@
 
 #include "core/pool.h"
 #include "core/storage.h"
-#include "cpu/copy.h"
+#include "cpu/copy_loops.h"
+#include "cpu/optim_loops.h"
 
 namespace lamina::cpu {
 namespace {
@@ -44,7 +45,7 @@ class Update {
 
   void run(const Piece& piece) const {
     const OptimArray& a = piece.array;
-    if (!is_half(a.dtype)) return kernel_(Stream{}, a.dtype, piece.step, a.n, a.data);
+    if (!is_half(a.dtype)) return kernel_(a.dtype, piece.step, a.n, a.data);
     // f16 and bf16 are computed in float, through buffers of one chunk per column.
     Ref<Storage> scratch = Storage::create(size_t(kOptimColumns * a.n) * sizeof(float));
     void* wide[kOptimColumns] = {};
@@ -53,7 +54,7 @@ class Update {
       wide[c] = static_cast<float*>(scratch->data) + c * a.n;
       cpu::convert(a.dtype, DType::F32, a.n, a.data[c], wide[c]);
     }
-    kernel_(Stream{}, DType::F32, piece.step, a.n, wide);
+    kernel_(DType::F32, piece.step, a.n, wide);
     for (int c = 1; c < kOptimColumns; ++c)
       if (wide[c]) cpu::convert(DType::F32, a.dtype, a.n, wide[c], a.data[c]);
   }
@@ -65,7 +66,7 @@ class Update {
 }  // namespace
 
 void sgd_update(const SgdStep& step, const OptimArray* arrays, int64_t count) {
-  Update<SgdStep, decltype(kernel::sgd_step)> update(kernel::sgd_step);
+  Update<SgdStep, decltype(loop::sgd_step)> update(loop::sgd_step);
   SgdStep own = step;
   for (int64_t i = 0; i < count; ++i) {
     own.first = arrays[i].first;
@@ -75,7 +76,7 @@ void sgd_update(const SgdStep& step, const OptimArray* arrays, int64_t count) {
 }
 
 void adam_update(const AdamStep& step, const OptimArray* arrays, int64_t count) {
-  Update<AdamStep, decltype(kernel::adam_step)> update(kernel::adam_step);
+  Update<AdamStep, decltype(loop::adam_step)> update(loop::adam_step);
   AdamStep own = step;
   double last = 0;
   for (int64_t i = 0; i < count; ++i) {
@@ -91,7 +92,7 @@ void adam_update(const AdamStep& step, const OptimArray* arrays, int64_t count) 
 }
 
 void rmsprop_update(const RmspropStep& step, const OptimArray* arrays, int64_t count) {
-  Update<RmspropStep, decltype(kernel::rmsprop_step)> update(kernel::rmsprop_step);
+  Update<RmspropStep, decltype(loop::rmsprop_step)> update(loop::rmsprop_step);
   for (int64_t i = 0; i < count; ++i) {
     *arrays[i].counter += 1;
     update.add(step, arrays[i]);

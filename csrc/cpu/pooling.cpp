@@ -1,9 +1,10 @@
 // Pools on the CPU: pieces of y, or of the channels of a gradient, for the thread pool. Next: kernels/pooling.cpp.
-#include "cpu/pooling.h"
+#include "kernel/pooling.h"
 
 #include <algorithm>
 
 #include "core/pool.h"
+#include "cpu/pooling_loops.h"
 
 namespace lamina::cpu {
 namespace {
@@ -32,29 +33,27 @@ void for_channel_chunks(const PoolBoxes& b, F&& f) {
 }  // namespace
 
 void pool_max(DType dtype, const PoolBoxes& b, const void* x, void* y, int64_t* index) {
-  for_row_chunks(
-      b, [&](int64_t first, int64_t last) { kernel::max_pool_forward(Stream{}, dtype, b, first, last, x, y, index); });
+  for_row_chunks(b, [&](int64_t first, int64_t last) { loop::max_pool_forward(dtype, b, first, last, x, y, index); });
 }
 
 void pool_average(DType dtype, const PoolBoxes& b, const void* x, void* y) {
-  for_row_chunks(b,
-                 [&](int64_t first, int64_t last) { kernel::avg_pool_forward(Stream{}, dtype, b, first, last, x, y); });
+  for_row_chunks(b, [&](int64_t first, int64_t last) { loop::avg_pool_forward(dtype, b, first, last, x, y); });
 }
 
 void pool_max_backward(DType dtype, const PoolBoxes& b, const void* grad, const int64_t* index, void* grad_x) {
   for_channel_chunks(b, [&](int64_t n, int64_t first, int64_t last) {
-    kernel::max_pool_backward(Stream{}, dtype, b, n, first, last, grad, index, grad_x);
+    loop::max_pool_backward(dtype, b, n, first, last, grad, index, grad_x);
   });
 }
 
 void pool_average_backward(DType dtype, const PoolBoxes& b, const void* grad, void* grad_x) {
   for_channel_chunks(b, [&](int64_t n, int64_t first, int64_t last) {
-    kernel::avg_pool_backward(Stream{}, dtype, b, n, first, last, grad, grad_x);
+    loop::avg_pool_backward(dtype, b, n, first, last, grad, grad_x);
   });
 }
 
 void pool_gather(DType dtype, const PoolBoxes& b, const void* x, const int64_t* index, void* y) {
-  if (b.n > 0) parallel_for(b.n, [&](int64_t n) { kernel::max_pool_gather(Stream{}, dtype, b, n, x, index, y); });
+  if (b.n > 0) parallel_for(b.n, [&](int64_t n) { loop::max_pool_gather(dtype, b, n, x, index, y); });
 }
 
 }  // namespace lamina::cpu

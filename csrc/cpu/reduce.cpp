@@ -1,10 +1,11 @@
-// How a reduction is cut into chunks. See reduce.h.
-#include "cpu/reduce.h"
+// How a reduction is cut into chunks. Next: reduce_loops.h.
+#include "kernel/reduce.h"
 
 #include <algorithm>
 #include <memory>
 
 #include "core/pool.h"
+#include "cpu/reduce_loops.h"
 
 namespace lamina::cpu {
 
@@ -28,13 +29,13 @@ void reduce(const ReduceJob& job) {
     parallel_for(units * pieces, [&](int64_t chunk) {
       const int64_t unit = chunk % units, piece = chunk / units;
       char* place = reinterpret_cast<char*>(states.get()) + piece * results * kStateBytes;
-      kernel::reduce_part({}, job, unit, unit + 1, piece * step, std::min(total, (piece + 1) * step), place);
+      loop::reduce_part(job, unit, unit + 1, piece * step, std::min(total, (piece + 1) * step), place);
     });
-    return kernel::reduce_finish({}, job, 0, results, pieces, results, states.get());
+    return loop::reduce_finish(job, 0, results, pieces, results, states.get());
   }
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, total * width));
   parallel_for(chunk_count(units, grain), [&](int64_t chunk) {
-    kernel::reduce_part({}, job, chunk * grain, std::min(units, (chunk + 1) * grain), 0, total, nullptr);
+    loop::reduce_part(job, chunk * grain, std::min(units, (chunk + 1) * grain), 0, total, nullptr);
   });
 }
 

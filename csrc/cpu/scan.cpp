@@ -1,13 +1,12 @@
 // The loops of scans. The one idea: with inner > 1 neighbouring lines advance together, so that memory is read in
 // order; float32 lines carry their sum in double. See scan.h.
-#include "cpu/scan.h"
+#include "kernel/scan.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "core/errors.h"
 #include "core/pool.h"
-#include "cpu/kernel.h"
 
 namespace lamina {
 namespace {

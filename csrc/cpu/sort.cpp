@@ -1,5 +1,5 @@
 // The loops of sorting. See sort.h.
-#include "cpu/sort.h"
+#include "kernel/sort.h"
 
 #include <algorithm>
 #include <cstring>
@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "core/pool.h"
-#include "cpu/kernel.h"
 
 namespace lamina {
 namespace {

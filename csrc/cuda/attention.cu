@@ -1,18 +1,15 @@
 // Attention by products of all heads at once (gemm.cu) with kernels for the rows of scores between them. The scores are
-// stored, for as many heads at a time as kScoreBytes allows. See cpu/attention.h.
-#include "cpu/attention.h"
+// stored, for as many heads at a time as kScoreBytes allows. See kernel/attention.h.
+#include "kernel/attention.h"
 
 #include <utility>
 
-#include "cpu/gemm.h"
 #include "cuda/kernels/attention.cuh"
 #include "cuda/launch.h"
+#include "kernel/gemm.h"
 
 namespace lamina::cuda {
 namespace {
-
-using cpu::AttentionProblem;
-using cpu::Heads;
 
 constexpr int64_t kScoreBytes = 512 << 20;
 
@@ -66,7 +63,7 @@ struct Run {
   // C (m, n) = alpha A (m, k) B (k, n) + beta C for every head of the turn.
   void product(const Turn& t, int64_t m, int64_t n, int64_t k, const Matrices& a, const Matrices& b, const Matrices& c,
                double alpha, double beta) const {
-    cpu::GemmProblem g;
+    GemmProblem g;
     g.dtype = p.dtype, g.batch = t.count, g.m = m, g.n = n, g.k = k, g.alpha = alpha, g.beta = beta;
     g.a = a.data, g.a_batch = a.step, g.a_row = a.turned ? 1 : a.row_step, g.a_col = a.turned ? a.row_step : 1;
     g.b = b.data, g.b_batch = b.step, g.b_row = b.turned ? 1 : b.row_step, g.b_col = b.turned ? b.row_step : 1;

@@ -1,9 +1,9 @@
-// Launchers of the batch, group and instance norms in cpu/norm.h.
+// Launchers of the batch, group and instance norms in kernel/norm.h.
 #include <cmath>
 
-#include "cpu/norm.h"
 #include "cuda/kernels/channel_norm.cuh"
 #include "cuda/rows.h"
+#include "kernel/norm.h"
 
 namespace lamina::cuda {
 namespace {

@@ -1,5 +1,5 @@
-// Launchers of the convolutions declared in cpu/conv.h: groups are the batch of a product. Next: kernels/conv.cuh.
-#include "cpu/conv.h"
+// Launchers of the convolutions declared in kernel/conv.h: groups are the batch of a product. Next: kernels/conv.cuh.
+#include "kernel/conv.h"
 
 #include <bit>
 #include <numeric>
@@ -9,9 +9,6 @@
 
 namespace lamina::cuda {
 namespace {
-
-using cpu::ConvGeometry;
-using cpu::ConvImage;
 
 // One dimension: position i of `count` is written to out_first + i * out_stride and reads the image of `size` at
 // i * step + first + t * tap_step with the weight tap_first + t * tap_stride, for t < taps.

@@ -1,4 +1,4 @@
-// The copies declared in cpu/copy.h: elementwise jobs of the formula y = x, transposes by tiles, sums into views.
+// The copies declared in kernel/copy.h: elementwise jobs of the formula y = x, transposes by tiles, sums into views.
 #include "cuda/kernels/copy.cuh"
 
 #include "cuda/elementwise.h"
@@ -44,7 +44,7 @@ void copy_as(Stream stream, const Plan& plan, const ElementwiseArg* args) {
 }
 
 void copy(Stream stream, int ndim, const int64_t* sizes, const ElementwiseArg (&args)[2]) {
-  const Plan plan = cpu::make_plan(ndim, sizes, args, 2);
+  const Plan plan = make_plan(ndim, sizes, args, 2);
   if (is_empty(plan)) return;
   for_parts(plan, args, 2, [&](const Plan& part, const ElementwiseArg* at) {
     if (at[0].dtype == at[1].dtype)
@@ -81,7 +81,7 @@ struct Dims {
     }
     ElementwiseArg along[2] = {args[0], args[1]};
     for (int a = 0; a < 2; ++a) along[a].strides = strides[a];
-    return cpu::make_plan(n, chosen, along, 2);
+    return make_plan(n, chosen, along, 2);
   }
 };
 
@@ -96,11 +96,6 @@ void fill_strided(Stream stream, int ndim, const int64_t* sizes, void* dst, cons
                   const void* value) {
   const int64_t zeros[kMaxDims] = {};
   copy(stream, ndim, sizes, {{dst, dtype, dtype, dst_strides}, {value, dtype, dtype, zeros, true}});
-}
-
-void convert(Stream stream, DType from, DType to, int64_t n, const void* src, void* dst) {
-  const int64_t one = 1;
-  copy(stream, 1, &n, {{dst, to, to, &one}, {src, from, to, &one}});
 }
 
 // Dimensions that repeat an element of dst are summed by one thread each. Those that overlap others (windows) take one

@@ -20,7 +20,7 @@ void by_computed_type(DType compute, F&& f) {
 void select(Stream stream, const ElementwiseJob& job) {
   constexpr int kArgs = 4;
   ElementwiseArg args[kArgs] = {job.out, job.in[0], job.in[1], job.in[2]};
-  const Plan plan = cpu::make_plan(job.ndim, job.sizes, args, kArgs);
+  const Plan plan = make_plan(job.ndim, job.sizes, args, kArgs);
   if (is_empty(plan)) return;
   bool moves = true;
   for (const ElementwiseArg& arg : args) moves = moves && (arg.on_host || arg.dtype == arg.compute);

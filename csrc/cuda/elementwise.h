@@ -7,16 +7,12 @@
 #include <cstring>
 #include <type_traits>
 
-#include "cpu/copy.h"
-#include "cpu/elementwise_plan.h"
 #include "cuda/kernels/elementwise.cuh"
 #include "cuda/launch.h"
+#include "kernel/copy.h"
+#include "kernel/elementwise_plan.h"
 
 namespace lamina::cuda {
-
-using cpu::ElementwiseArg;
-using cpu::ElementwiseJob;
-using cpu::Plan;
 
 static_assert(int(Type::kBool) == int(DType::Bool) && int(Type::kI64) == int(DType::I64) &&
               int(Type::kF16) == int(DType::F16) && int(Type::kF64) == int(DType::F64));
@@ -59,7 +55,7 @@ void for_parts(const Plan& plan, const ElementwiseArg* args, int n_args, const R
   part.sizes[cut] = plan.sizes[cut] / 2;
   if (part.sizes[cut] > 16) part.sizes[cut] &= ~int64_t(15);  // the rest begins as aligned as the whole
   for_parts(part, args, n_args, run, limit);
-  ElementwiseArg rest[cpu::kMaxArgs];
+  ElementwiseArg rest[kMaxOperands];
   for (int a = 0; a < n_args; ++a) {
     rest[a] = args[a];
     rest[a].data = element_at(args[a], part.sizes[cut] * plan.strides[a][cut]);
@@ -140,7 +136,7 @@ void run_elementwise(Stream stream, const F& f, int ndim, const int64_t* sizes, 
     return cuda::copy_strided(stream, ndim, sizes, const_cast<void*>(args[0].data), args[0].strides, args[0].dtype,
                               results.as<R>(), strides, args[0].compute);
   }
-  const Plan plan = cpu::make_plan(ndim, sizes, args, kArgs);
+  const Plan plan = make_plan(ndim, sizes, args, kArgs);
   if (is_empty(plan)) return;
   bool whole = whole_units(plan, args, kArgs, V);
   for (int a = 1; a < kArgs; ++a) whole = whole && is_computed<T>(args[a]);

@@ -1,18 +1,14 @@
-// Launchers of the products declared in cpu/gemm.h and cpu/gemm_kernels.h. Halves are taken as they are, summed in
+// Launchers of the products declared in kernel/gemm.h. Halves are taken as they are, summed in
 // float.
-#include "cpu/gemm.h"
+#include "kernel/gemm.h"
 
 #include <utility>
 
-#include "cpu/gemm_kernels.h"
 #include "cuda/kernels/gemm.cuh"
 #include "cuda/product.h"
 
 namespace lamina::cuda {
 namespace {
-
-using cpu::GemmEpilogue;
-using cpu::GemmProblem;
 
 constexpr int kFewRows = 8;
 

@@ -1,10 +1,10 @@
-// Launchers of indexing (cpu/index.h) and of embedding (cpu/embedding.h), which takes and adds rows.
-#include "cpu/index.h"
+// Launchers of indexing (kernel/index.h) and of embedding (kernel/embedding.h), which takes and adds rows.
+#include "kernel/index.h"
 
-#include "cpu/embedding.h"
 #include "cuda/kernels/index.cuh"
 #include "cuda/read_back.h"
 #include "cuda/sort_items.h"
+#include "kernel/embedding.h"
 
 namespace lamina::cuda {
 

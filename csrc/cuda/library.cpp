@@ -1,5 +1,5 @@
 // The kernels of this library by name: every header that declares kernels is read once more, with the declaration
-// turned into an entry of a table. Weak: a kernel that csrc/cuda does not have is null.
+// turned into an entry of a table. A kernel that csrc/cuda does not define fails to link here.
 #include "cuda/library.h"
 
 #include <cstring>
@@ -23,29 +23,29 @@ struct Listed : Entry {
 
 #define LM_CUDA_KERNEL(RESULT, NAME, PARAMETERS)                            \
   namespace cuda {                                                          \
-  [[gnu::weak]] ::lamina::Job<RESULT PARAMETERS>::OnDevice NAME;            \
+  ::lamina::OnStream<RESULT PARAMETERS>::Function NAME;                     \
   static const Listed listed_##NAME{#NAME, reinterpret_cast<void*>(&NAME)}; \
   }                                                                         \
   namespace cuda_kernel {                                                   \
   extern CudaKernel NAME;                                                   \
   }
 
-#include "cpu/attention.h"
-#include "cpu/conv.h"
-#include "cpu/copy.h"
-#include "cpu/elementwise.h"
-#include "cpu/embedding.h"
-#include "cpu/gemm.h"
-#include "cpu/index.h"
-#include "cpu/loss.h"
-#include "cpu/norm.h"
-#include "cpu/optim.h"
-#include "cpu/pooling.h"
-#include "cpu/random.h"
-#include "cpu/reduce.h"
-#include "cpu/scan.h"
-#include "cpu/softmax.h"
-#include "cpu/sort.h"
+#include "kernel/attention.h"
+#include "kernel/conv.h"
+#include "kernel/copy.h"
+#include "kernel/elementwise.h"
+#include "kernel/embedding.h"
+#include "kernel/gemm.h"
+#include "kernel/index.h"
+#include "kernel/loss.h"
+#include "kernel/norm.h"
+#include "kernel/optim.h"
+#include "kernel/pooling.h"
+#include "kernel/random.h"
+#include "kernel/reduce.h"
+#include "kernel/scan.h"
+#include "kernel/softmax.h"
+#include "kernel/sort.h"
 
 const lamina::CudaLibrary* lamina_cuda_library() {
   static const lamina::CudaLibrary library = {LAMINA_VERSION, &lamina::cuda::backend_table,

@@ -1,5 +1,5 @@
-// Launchers of cpu/loss.h.
-#include "cpu/loss.h"
+// Launchers of kernel/loss.h.
+#include "kernel/loss.h"
 
 #include "cuda/kernels/loss.cuh"
 #include "cuda/rows.h"

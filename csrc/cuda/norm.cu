@@ -1,5 +1,5 @@
-// Launchers of the row norms in cpu/norm.h; channel_norm.cu has the others.
-#include "cpu/norm.h"
+// Launchers of the row norms in kernel/norm.h; channel_norm.cu has the others.
+#include "kernel/norm.h"
 
 #include "cuda/kernels/norm.cuh"
 #include "cuda/rows.h"

@@ -1,5 +1,5 @@
-// Launchers of the optimizer steps in cpu/optim.h.
-#include "cpu/optim.h"
+// Launchers of the optimizer steps in kernel/optim.h.
+#include "kernel/optim.h"
 
 #include "cuda/kernels/optim.cuh"
 #include "cuda/launch.h"

@@ -1,5 +1,5 @@
-// Launchers of the pools in cpu/pooling.h.
-#include "cpu/pooling.h"
+// Launchers of the pools in kernel/pooling.h.
+#include "kernel/pooling.h"
 
 #include "cuda/kernels/pooling.cuh"
 #include "cuda/rows.h"

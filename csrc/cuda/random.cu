@@ -1,9 +1,9 @@
-// Random fills (cpu/random.h) and dropout (cpu/embedding.h).
-#include "cpu/random.h"
+// Random fills (kernel/random.h) and dropout (kernel/embedding.h).
+#include "kernel/random.h"
 
-#include "cpu/embedding.h"
 #include "cuda/kernels/random.cuh"
 #include "cuda/launch.h"
+#include "kernel/embedding.h"
 
 namespace lamina::cuda {
 

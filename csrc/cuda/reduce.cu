@@ -1,5 +1,5 @@
-// Launcher of the reductions declared in cpu/reduce.h: which kernel, how wide its groups, how many pieces.
-#include "cpu/reduce.h"
+// Launcher of the reductions declared in kernel/reduce.h: which kernel, how wide its groups, how many pieces.
+#include "kernel/reduce.h"
 
 #include <bit>
 

@@ -1,5 +1,5 @@
-// Launchers of the scans declared in cpu/scan.h: how lines are cut. Next: kernels/scan.cuh.
-#include "cpu/scan.h"
+// Launchers of the scans declared in kernel/scan.h: how lines are cut. Next: kernels/scan.cuh.
+#include "kernel/scan.h"
 
 #include "cuda/kernels/scan.cuh"
 #include "cuda/launch.h"

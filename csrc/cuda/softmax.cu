@@ -1,5 +1,5 @@
-// Launchers of cpu/softmax.h.
-#include "cpu/softmax.h"
+// Launchers of kernel/softmax.h.
+#include "kernel/softmax.h"
 
 #include "cuda/kernels/softmax.cuh"
 #include "cuda/rows.h"

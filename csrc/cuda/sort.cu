@@ -1,12 +1,12 @@
-// Launchers of sorting and searching, declared in cpu/sort.h. Next: kernels/sort.cuh.
-#include "cpu/sort.h"
+// Launchers of sorting and searching, declared in kernel/sort.h. Next: kernels/sort.cuh.
+#include "kernel/sort.h"
 
 #include <bit>
 
-#include "cpu/index.h"
 #include "cuda/kernels/sort.cuh"
 #include "cuda/read_back.h"
 #include "cuda/sort_items.h"
+#include "kernel/index.h"
 
 namespace lamina::cuda {
 

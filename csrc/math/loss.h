@@ -1,6 +1,6 @@
 // Losses as formulas of a prediction x and a target t: f, and its derivatives dx and dt.
 // As everywhere in math/, T is a number, a SIMD register or a Tensor, so the same lines are the CPU kernel (loss.cpp
-// there) and the differentiable gradient. `visit_loss` turns a LossKind into its formula. Next: cpu/loss.h,
+// there) and the differentiable gradient. `visit_loss` turns a LossKind into its formula. Next: kernel/loss.h,
 // ops/loss.cpp.
 #pragma once
 #include "math/functions.h"

@@ -1,6 +1,6 @@
-// scaled_dot_product_attention: checks, shapes, and the two jobs that compute it and its gradient (cpu/attention.h).
+// scaled_dot_product_attention: checks, shapes, and the two jobs that compute it and its gradient (kernel/attention.h).
 // The same in differentiable operators serves masks that need a gradient, dropout and second derivatives.
-#include "cpu/attention.h"
+#include "kernel/attention.h"
 
 #include <cmath>
 #include <limits>
@@ -11,7 +11,7 @@
 namespace lamina {
 namespace {
 
-cpu::Heads view_of(const Tensor& x) { return {x.data(), x.stride(0), x.stride(1), x.stride(2)}; }
+Heads view_of(const Tensor& x) { return {x.data(), x.stride(0), x.stride(1), x.stride(2)}; }
 Tensor rows_contiguous(const Tensor& x) { return x.stride(3) == 1 || x.size(3) == 1 ? x : contiguous(x); }
 
 // query (B,H,L,E), key (B,G,S,E), value (B,G,S,V), mask (B,H,L,S) or broadcast -> (B,H,L,V); G divides H.
@@ -61,8 +61,8 @@ struct Attention {
   }
 
  private:
-  cpu::AttentionProblem problem(const Tensor& q, const Tensor& k, const Tensor& v, const OptTensor& mask) const {
-    cpu::AttentionProblem p;
+  AttentionProblem problem(const Tensor& q, const Tensor& k, const Tensor& v, const OptTensor& mask) const {
+    AttentionProblem p;
     p.dtype = q.dtype(), p.scale = scale, p.causal = causal;
     p.batch = q.size(0), p.heads = q.size(1), p.rows = q.size(2), p.depth = q.size(3);
     p.key_heads = k.size(1), p.keys = k.size(2), p.width = v.size(3);

@@ -1,8 +1,8 @@
-// What batch, group and instance norm share: four kernels (cpu/norm.h) that work on (batch, channel) pieces. The three
-// differ only in which pieces have one mean: small jobs of cpu/norm.h sum over those, in double. NCHW and channels-last
-// memory are both read as they lie. Next: batch_norm.cpp, group_norm.cpp.
+// What batch, group and instance norm share: four kernels (kernel/norm.h) that work on (batch, channel) pieces. The
+// three differ only in which pieces have one mean: small jobs of kernel/norm.h sum over those, in double. NCHW and
+// channels-last memory are both read as they lie. Next: batch_norm.cpp, group_norm.cpp.
 #pragma once
-#include "cpu/norm.h"
+#include "kernel/norm.h"
 #include "ops/norm.h"
 
 namespace lamina {

@@ -1,8 +1,8 @@
 // Convolution in one to three dimensions and its adjoint. Three operators are closed under differentiation: Conv,
 // ConvTranspose (its adjoint in the input) and ConvWeightGrad (its adjoint in the weight); every gradient of one of
 // them is another. Results lie channels-last in memory, under the usual logical order (N, C, spatial). Next:
-// cpu/conv.h.
-#include "cpu/conv.h"
+// kernel/conv.h.
+#include "kernel/conv.h"
 
 #include <string>
 
@@ -19,8 +19,8 @@ struct ConvSpec {
 };
 
 // x (n, c_in, spatial), w (c_out, c_in / groups, kernel), y (n, c_out, spatial). Missing dimensions have size 1.
-cpu::ConvGeometry geometry(const ConvSpec& s, const Shape& x, const Shape& w, const Shape& y) {
-  cpu::ConvGeometry g;
+ConvGeometry geometry(const ConvSpec& s, const Shape& x, const Shape& w, const Shape& y) {
+  ConvGeometry g;
   g.n = x[0];
   g.groups = s.groups;
   g.c_in = x[1];
@@ -37,8 +37,8 @@ cpu::ConvGeometry geometry(const ConvSpec& s, const Shape& x, const Shape& w, co
   return g;
 }
 
-cpu::ConvImage image(const Tensor& x) {
-  cpu::ConvImage m{x.data(), x.stride(0), x.stride(1), {0, 0, 0}};
+ConvImage image(const Tensor& x) {
+  ConvImage m{x.data(), x.stride(0), x.stride(1), {0, 0, 0}};
   for (int i = 2; i < x.dim(); ++i) m.x[3 - x.dim() + i] = x.stride(i);
   return m;
 }

@@ -1,6 +1,6 @@
 // Copies: between layouts, element types and tensors. The helpers that every other family is written with (copy_into,
-// full_tensor, cast), and the rows clone and contiguous. The loops are in cpu/copy.h.
-#include "cpu/copy.h"
+// full_tensor, cast), and the rows clone and contiguous. The loops are in cpu/copy.cpp.
+#include "kernel/copy.h"
 
 #include <cmath>
 #include <limits>

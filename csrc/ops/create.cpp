@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "core/pool.h"
-#include "cpu/copy.h"
+#include "cpu/copy_loops.h"
 #include "ops/ops.h"
 
 namespace lamina {

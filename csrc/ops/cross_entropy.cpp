@@ -2,8 +2,8 @@
 // its gradient is itself; that of cross_entropy is the Jacobian of softmax. Probabilities are never stored: forward
 // keeps one number a row, the logarithm of its sum of exponentials. Next: loss.cpp.
 #include "autograd/apply.h"
-#include "cpu/loss.h"
-#include "cpu/softmax.h"
+#include "kernel/loss.h"
+#include "kernel/softmax.h"
 #include "ops/ops.h"
 #include "ops/reduction.h"
 

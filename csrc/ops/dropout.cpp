@@ -4,8 +4,8 @@
 
 #include "autograd/apply.h"
 #include "core/rng.h"
-#include "cpu/embedding.h"
-#include "cpu/random.h"
+#include "kernel/embedding.h"
+#include "kernel/random.h"
 #include "ops/ops.h"
 
 namespace lamina {

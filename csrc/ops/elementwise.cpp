@@ -1,6 +1,6 @@
 // Elementwise operators, all from two templates: Unary and Binary take the formula and the name of its derivative says
 // what the tape keeps. Broadcasting, promotion and un-broadcasting of gradients happen here, once.
-#include "cpu/elementwise.h"
+#include "cpu/elementwise_loops.h"
 
 #include "autograd/apply.h"
 #include "math/binary.h"
@@ -52,7 +52,7 @@ Device common_device(std::initializer_list<const Tensor*> operands, const char* 
 void run_loop(const LoopCall& call, const Tensor& out, std::initializer_list<const Tensor*> inputs) {
   const void* data[3];
   int64_t sizes[3];
-  cpu::ElementwiseArg args[3];
+  ElementwiseArg args[3];
   Shape strides[3];
   int n = 0;
   bool flat = out.dtype() == call.result && (out.is_contiguous() || is_dense(out.sizes(), out.strides()));
@@ -73,7 +73,7 @@ void run_loop(const LoopCall& call, const Tensor& out, std::initializer_list<con
     args[i].strides = strides[i].data();
     ++i;
   }
-  cpu::ElementwiseArg target{out.data(), out.dtype(), call.result, out.strides().data()};
+  ElementwiseArg target{out.data(), out.dtype(), call.result, out.strides().data()};
   kernel::elementwise(stream_of(out.device()),
                       {call.formula, call.loop, call.functor, out.dim(), out.sizes().data(), target, args, n});
 }

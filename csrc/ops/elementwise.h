@@ -1,7 +1,7 @@
-// How an operator runs an elementwise loop over tensors. See cpu/elementwise.h for the loops.
+// How an operator runs an elementwise loop over tensors. See cpu/elementwise_loops.h for the loops.
 #pragma once
 #include "core/tensor.h"
-#include "cpu/elementwise.h"
+#include "cpu/elementwise_loops.h"
 
 namespace lamina {
 

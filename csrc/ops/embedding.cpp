@@ -1,9 +1,9 @@
 // embedding and one_hot. embedding copies rows of a table; its gradient adds rows into a table, in the order of the
-// indices, and the gradient of that is embedding again. Next: cpu/embedding.h.
-#include "cpu/embedding.h"
+// indices, and the gradient of that is embedding again. Next: kernel/embedding.h.
+#include "kernel/embedding.h"
 
 #include "autograd/apply.h"
-#include "cpu/index.h"
+#include "kernel/index.h"
 #include "ops/index.h"
 
 namespace lamina {

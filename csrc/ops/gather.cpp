@@ -1,9 +1,9 @@
 // gather and the scatter family: one index per element along a dimension. The one idea: gather and scatter_add are each
-// other's gradients; the other reductions are formulas around them. Next: cpu/index.h (loops), index_ops.cpp (slices).
+// other's gradients; the other reductions are formulas around them. Next: kernel/index.h, index_ops.cpp (slices).
 #include <limits>
 
 #include "autograd/apply.h"
-#include "cpu/index.h"
+#include "kernel/index.h"
 #include "ops/index.h"
 
 namespace lamina {

@@ -3,7 +3,7 @@
 #include "ops/index.h"
 
 #include "autograd/apply.h"
-#include "cpu/index.h"
+#include "kernel/index.h"
 
 namespace lamina {
 

@@ -1,10 +1,10 @@
 // Taking and putting whole slices at positions: the advanced part of x[...], and index_select, index_add, index_copy,
 // index_fill, take and put_ on top of it. The one idea: taking and adding are each other's gradients.
-// Next: cpu/index.h (loops), index.cpp (reading x[...]), gather.cpp (element by element).
+// Next: kernel/index.h, index.cpp (reading x[...]), gather.cpp (element by element).
 #include <algorithm>
 
 #include "autograd/apply.h"
-#include "cpu/index.h"
+#include "kernel/index.h"
 #include "ops/index.h"
 
 namespace lamina {

@@ -3,7 +3,7 @@
 #include "math/loss.h"
 
 #include "autograd/apply.h"
-#include "cpu/loss.h"
+#include "kernel/loss.h"
 #include "ops/ops.h"
 #include "ops/reduction.h"
 

@@ -1,10 +1,10 @@
 // Matrix products in all ranks. Two operators carry the family: Affine, rows of any rank times one matrix plus a bias,
-// and BatchProduct, matrices over broadcast batches; both read transposed operands where they lie. Next: cpu/gemm.h.
+// and BatchProduct, matrices over broadcast batches; both read transposed operands where they lie. Next: kernel/gemm.h.
 #include <vector>
 
 #include "autograd/apply.h"
-#include "cpu/gemm.h"
-#include "cpu/gemm_kernels.h"
+#include "cpu/gemm_loops.h"
+#include "kernel/gemm.h"
 #include "ops/ops.h"
 
 namespace lamina {
@@ -56,7 +56,7 @@ std::vector<int64_t> batch_offsets(const Shape& batch, const Shape& strides) {
 bool widens(const Tensor& x) { return is_half(x.dtype()) && x.device().is_cpu(); }
 
 // One product on the tensor's device, in its type.
-void run(const Tensor& out, cpu::GemmProblem p, const cpu::GemmEpilogue& epilogue = {}) {
+void run(const Tensor& out, GemmProblem p, const GemmEpilogue& epilogue = {}) {
   const Stream stream = stream_of(out.device());
   p.dtype = out.dtype();
   p.c = out.data();
@@ -96,7 +96,7 @@ struct Affine {
       row = merged_stride(x.sizes(), x.strides(), x.dim() - 1);
       if (row < 0) x = contiguous(x), row = x.size(-1);
     }
-    cpu::GemmProblem p;
+    GemmProblem p;
     p.k = x.size(-1);
     p.n = sizes.back();
     p.m = 1;
@@ -152,7 +152,7 @@ struct BatchProduct {
     sizes.push_back(a.size(-2));
     sizes.push_back(b.size(-1));
     Tensor out = empty_tensor(sizes, a.dtype(), a.device());
-    cpu::GemmProblem p;
+    GemmProblem p;
     p.batch = batch.numel();
     p.m = a.size(-2), p.n = b.size(-1), p.k = a.size(-1);
     p.a = a.data(), p.a_row = a.stride(-2), p.a_col = a.stride(-1);

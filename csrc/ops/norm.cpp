@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "autograd/apply.h"
-#include "cpu/norm.h"
+#include "kernel/norm.h"
 #include "ops/ops.h"
 
 namespace lamina {

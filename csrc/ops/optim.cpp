@@ -1,7 +1,7 @@
-// Multi-tensor optimizer steps: checks, then the flat arrays of all parameters in one call of a job (cpu/optim.h).
+// Multi-tensor optimizer steps: checks, then the flat arrays of all parameters in one call of a job (kernel/optim.h).
 #include "ops/optim.h"
 
-#include "cpu/optim.h"
+#include "kernel/optim.h"
 #include "ops/ops.h"
 
 namespace lamina {

@@ -1,7 +1,8 @@
 // Max and average pooling, plain and adaptive, in one to three dimensions. The one idea: the rules for sizes, padding
-// and divisors end in a table of boxes (cpu/pooling.h), after which there are two operators. Both gradients are linear,
-// so each is an operator whose own gradient is the other direction. Memory is channels-last, as for convolutions.
-#include "cpu/pooling.h"
+// and divisors end in a table of boxes (kernel/pooling.h), after which there are two operators. Both gradients are
+// linear, so each is an operator whose own gradient is the other direction. Memory is channels-last, as for
+// convolutions.
+#include "kernel/pooling.h"
 
 #include <array>
 #include <vector>

@@ -6,7 +6,7 @@
 
 #include "core/mode.h"
 #include "core/pool.h"
-#include "cpu/random.h"
+#include "kernel/random.h"
 #include "ops/ops.h"
 
 namespace lamina {

@@ -1,6 +1,6 @@
 // Sums, products, means, logic and counts. The one idea: the gradient of a sum is a view that repeats the gradient (no
 // copy), and the gradient of that view is a sum, so every order of differentiation is these two operators.
-// Next: extremes.cpp, statistics.cpp, cpu/reduce.h.
+// Next: extremes.cpp, statistics.cpp, kernel/reduce.h.
 #include "ops/reduce.h"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // What the reductions share: which dimensions go, the shape that is left, the view that undoes it, and the step from a
 // tensor to the kernel's loop nests. Used by reduce.cpp (sums), extremes.cpp, statistics.cpp.
 #pragma once
-#include "cpu/reduce.h"
+#include "kernel/reduce.h"
 #include "ops/ops.h"
 
 namespace lamina {

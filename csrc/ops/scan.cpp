@@ -1,10 +1,10 @@
 // Running sums, products and extremes. The one idea: the gradient of a running sum is a running sum from the other end,
 // and gradients of products are linear recurrences h[k] = a[k] h[k-1] + b[k]: no division, so zeros are exact, and the
-// recurrence differentiates into itself, so every order works. Next: cpu/scan.h.
+// recurrence differentiates into itself, so every order works. Next: kernel/scan.h.
 #include "ops/scan.h"
 
 #include "autograd/apply.h"
-#include "cpu/scan.h"
+#include "kernel/scan.h"
 
 namespace lamina {
 namespace {

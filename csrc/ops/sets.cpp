@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "autograd/apply.h"
-#include "cpu/sort.h"
+#include "kernel/sort.h"
 #include "ops/index.h"
 
 namespace lamina {

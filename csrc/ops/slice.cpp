@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "autograd/apply.h"
-#include "cpu/copy.h"
+#include "kernel/copy.h"
 #include "ops/ops.h"
 
 namespace lamina {

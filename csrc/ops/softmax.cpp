@@ -1,6 +1,6 @@
 // softmax, log_softmax, softmin. The gradient is an operator itself (SoftmaxGrad), so that a first and a higher order
 // run the same fused kernel; only the rule of the second derivative is written out. Next: loss.cpp.
-#include "cpu/softmax.h"
+#include "kernel/softmax.h"
 #include "autograd/apply.h"
 #include "ops/ops.h"
 

@@ -1,11 +1,11 @@
 // sort, topk, median, mode, nonzero, searchsorted and friends. The one idea: everything runs on rows, so the
-// dimension is moved last first; the gradient of chosen values goes back to where they were found. Next: cpu/sort.h,
+// dimension is moved last first; the gradient of chosen values goes back to where they were found. Next: kernel/sort.h,
 // sets.cpp.
 #include <algorithm>
 
 #include "autograd/apply.h"
-#include "cpu/index.h"
-#include "cpu/sort.h"
+#include "kernel/index.h"
+#include "kernel/sort.h"
 #include "ops/index.h"
 #include "ops/reduce.h"
 

@@ -5,7 +5,7 @@
 #include "core/allocator.h"
 #include "core/pool.h"
 #include "core/rng.h"
-#include "cpu/kernel.h"
+#include "kernel/isa.h"
 #include "python/args.h"
 #include "python/tensor.h"
 

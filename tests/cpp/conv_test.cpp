@@ -1,5 +1,5 @@
 // The convolution kernels against plain loops in double, and that they do not depend on the number of threads.
-#include "cpu/conv.h"
+#include "kernel/conv.h"
 
 #include <gtest/gtest.h>
 
@@ -33,8 +33,8 @@ const Case kCases[] = {
     {5, 1, 260, 17, {1, 4, 3}, {1, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}},
 };
 
-cpu::ConvGeometry geometry(const Case& t) {
-  cpu::ConvGeometry g;
+ConvGeometry geometry(const Case& t) {
+  ConvGeometry g;
   g.n = t.n, g.groups = t.groups, g.c_in = t.c_in, g.c_out = t.c_out;
   for (int i = 0; i < 3; ++i) {
     g.in[i] = t.in[i], g.kernel[i] = t.kernel[i], g.stride[i] = t.stride[i];
@@ -45,7 +45,7 @@ cpu::ConvGeometry geometry(const Case& t) {
 }
 
 // Strides of (n, c, spatial), channels-last or in logical order.
-cpu::ConvImage image(const void* data, int64_t c, const int64_t (&size)[3], bool channels_last) {
+ConvImage image(const void* data, int64_t c, const int64_t (&size)[3], bool channels_last) {
   const int64_t pixels = size[0] * size[1] * size[2], step = channels_last ? c : 1;
   return {data, c * pixels, channels_last ? 1 : pixels, {size[1] * size[2] * step, size[2] * step, step}};
 }
@@ -60,7 +60,7 @@ std::vector<double> random_vector(int64_t n, unsigned seed) {
 
 // fn(index in x, in w, in y) for every product of the convolution.
 template <class F>
-void each_product(const cpu::ConvGeometry& g, const cpu::ConvImage& x, const cpu::ConvImage& y, F fn) {
+void each_product(const ConvGeometry& g, const ConvImage& x, const ConvImage& y, F fn) {
   const int64_t c = g.c_in / g.groups, out = g.c_out / g.groups;
   int64_t p[3], k[3];
   for (int64_t n = 0; n < g.n; ++n)
@@ -95,15 +95,15 @@ TEST(Conv, ForwardAndBothGradients) {
   for (const Case& t : kCases)
     for (bool channels_last : {true, false}) {
       SCOPED_TRACE(str("c_in=", t.c_in, " groups=", t.groups, " in=", t.in[1], "x", t.in[2], " last=", channels_last));
-      const cpu::ConvGeometry g = geometry(t);
+      const ConvGeometry g = geometry(t);
       const int64_t in = g.in[0] * g.in[1] * g.in[2] * g.c_in * g.n,
                     out = g.out[0] * g.out[1] * g.out[2] * g.c_out * g.n;
       const int64_t weights = g.c_out * (g.c_in / g.groups) * g.kernel[0] * g.kernel[1] * g.kernel[2];
       const auto x = random_vector(in, 1), w = random_vector(weights, 2), bias = random_vector(g.c_out, 3);
       const auto grad = random_vector(out, 4), bias_in = random_vector(g.c_in, 5);
-      const cpu::ConvImage xs = image(x.data(), g.c_in, g.in, channels_last);
-      const cpu::ConvImage gs = image(grad.data(), g.c_out, g.out, channels_last);
-      const cpu::ConvImage x_last = image(nullptr, g.c_in, g.in, true), y_last = image(nullptr, g.c_out, g.out, true);
+      const ConvImage xs = image(x.data(), g.c_in, g.in, channels_last);
+      const ConvImage gs = image(grad.data(), g.c_out, g.out, channels_last);
+      const ConvImage x_last = image(nullptr, g.c_in, g.in, true), y_last = image(nullptr, g.c_out, g.out, true);
 
       std::vector<double> y(out, NAN), grad_x(in, NAN), grad_w(weights, NAN);
       cpu::conv_forward(DType::F64, g, xs, w.data(), bias.data(), y.data());
@@ -128,14 +128,14 @@ TEST(Conv, ForwardAndBothGradients) {
 TEST(Conv, SameBitsForAnyNumberOfThreads) {
   const int64_t before = get_num_threads();
   const Case t{6, 1, 24, 40, {1, 20, 20}, {1, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}};
-  const cpu::ConvGeometry g = geometry(t);
+  const ConvGeometry g = geometry(t);
   const int64_t in = 400 * g.c_in * g.n, out = 400 * g.c_out * g.n, weights = 9 * g.c_in * g.c_out;
   const auto x = random_vector(in, 1), w = random_vector(weights, 2), grad = random_vector(out, 4);
   std::vector<double> first[3],
       again[3] = {std::vector<double>(out), std::vector<double>(in), std::vector<double>(weights)};
   for (int threads : {1, 2, 5}) {
     set_num_threads(threads);
-    const cpu::ConvImage xs = image(x.data(), g.c_in, g.in, true), gs = image(grad.data(), g.c_out, g.out, true);
+    const ConvImage xs = image(x.data(), g.c_in, g.in, true), gs = image(grad.data(), g.c_out, g.out, true);
     cpu::conv_forward(DType::F64, g, xs, w.data(), nullptr, again[0].data());
     cpu::conv_data_grad(DType::F64, g, gs, w.data(), nullptr, again[1].data());
     cpu::conv_weight_grad(DType::F64, g, xs, gs, again[2].data());

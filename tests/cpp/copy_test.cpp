@@ -1,5 +1,5 @@
 // copy_strided against one loop over all indices: every pair of element types, random layouts, transposes, broadcasts.
-#include "cpu/copy.h"
+#include "kernel/copy.h"
 
 #include <gtest/gtest.h>
 
@@ -10,6 +10,7 @@
 
 #include "core/pool.h"
 #include "core/shape.h"
+#include "cpu/copy_loops.h"
 
 namespace lamina {
 namespace {

@@ -1,5 +1,5 @@
 // gemm against plain loops in double: sizes around every block border, strides, epilogues, batches, thread counts.
-#include "cpu/gemm.h"
+#include "kernel/gemm.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/pool.h"
-#include "cpu/gemm_kernels.h"
+#include "cpu/gemm_loops.h"
 
 namespace lamina {
 namespace {
@@ -40,7 +40,7 @@ void check(const Case& t) {
   auto c = random_vector<T>(t.m * t.n, 4);
   if (t.beta == 0) std::fill(c.begin(), c.end(), T(NAN));  // must not be read
   const auto before = c;
-  cpu::GemmProblem p;
+  GemmProblem p;
   p.dtype = dtype_of<T>;
   p.m = t.m, p.n = t.n, p.k = t.k;
   p.a = a.data(), p.a_row = t.a_transposed ? 1 : t.k, p.a_col = t.a_transposed ? t.m : 1;
@@ -126,7 +126,7 @@ TEST(Gemm, BatchesAndOffsets) {
   const int64_t order[] = {3, 0, 4, 1, 1};
   int64_t a_offsets[batch];
   for (int i = 0; i < batch; ++i) a_offsets[i] = order[i] * m * k;
-  cpu::GemmProblem p;
+  GemmProblem p;
   p.m = m, p.n = n, p.k = k, p.a_row = k, p.b_row = n, p.c_row = n;
   p.a = a.data(), p.b = b.data(), p.c = c.data();
   p.batch = batch, p.a_batch = m * k, p.b_batch = 0, p.c_batch = m * n;
@@ -149,7 +149,7 @@ TEST(Gemm, SameBitsForAnyNumberOfThreads) {
   for (auto [m, n, k] : {std::array<int64_t, 3>{200, 300, 700}, {20, 30, 30000}, {1, 2000, 600}, {3000, 16, 20}}) {
     const auto a = random_vector<float>(m * k, 1), b = random_vector<float>(k * n, 2);
     std::vector<float> first(m * n), c(m * n);
-    cpu::GemmProblem p;
+    GemmProblem p;
     p.m = m, p.n = n, p.k = k, p.a = a.data(), p.b = b.data(), p.a_row = k, p.b_row = n, p.c_row = n;
     for (int threads : {1, 2, 5}) {
       set_num_threads(threads);
@@ -182,11 +182,11 @@ TEST(Gemm, IndirectRows) {
   for (int64_t i = 0; i < out; ++i) rows[i] = 2 * i * channels;
   const int64_t taps[] = {0, channels, 2 * channels};
   std::vector<double> packed(3 * channels * cpu::gemm_lanes(DType::F64));
-  kernel::gemm_pack({}, DType::F64, w.data(), 1, 3 * channels, 3 * channels, 1, packed.data(), 0, 3 * channels);
+  cpu::loop::gemm_pack(DType::F64, w.data(), 1, 3 * channels, 3 * channels, 1, packed.data(), 0, 3 * channels);
   cpu::GemmTile tile;
   tile.m = out, tile.n = 1, tile.k = channels, tile.segments = 3, tile.a = x.data(), tile.a_rows = rows.data();
   tile.a_segments = taps, tile.b = packed.data(), tile.c = y.data(), tile.c_row = 1;
-  kernel::gemm_tile({}, DType::F64, tile);
+  cpu::loop::gemm_tile(DType::F64, tile);
   for (int64_t i = 0; i < out; ++i) {
     double sum = 0;
     for (int64_t t = 0; t < 3 * channels; ++t) sum += x[2 * i * channels + t] * w[t];

@@ -1,4 +1,4 @@
-#include "cpu/kernel.h"
+#include "kernel/kernel.h"
 
 #include <gtest/gtest.h>
 

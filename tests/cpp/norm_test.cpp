@@ -1,5 +1,5 @@
 // Normalisation, embedding and dropout kernels: against sums in double, in both memory orders, for any threads.
-#include "cpu/norm.h"
+#include "kernel/norm.h"
 
 #include <gtest/gtest.h>
 
@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "core/pool.h"
-#include "cpu/embedding.h"
-#include "cpu/random.h"
+#include "kernel/embedding.h"
+#include "kernel/random.h"
 
 namespace lamina {
 namespace {

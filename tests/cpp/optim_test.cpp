@@ -1,5 +1,5 @@
 // The optimizer kernels of every instruction set against the formulas in double, for lengths around a vector's.
-#include "cpu/optim.h"
+#include "cpu/optim_loops.h"
 
 #include <gtest/gtest.h>
 
@@ -73,20 +73,20 @@ void check(const Step& step, const Kernel& kernel, Formula formula) {
 }
 
 TEST(Optim, Sgd) {
-  check(SgdStep{0.1, 0.9, 0.2, 0.05, false, false, false}, kernel::sgd_step, sgd);
-  check(SgdStep{0.1, 0.9, 0.0, 0.0, true, true, false}, kernel::sgd_step, sgd);
-  check(SgdStep{0.1, 0.9, 0.2, 0.05, false, false, true}, kernel::sgd_step, sgd);
+  check(SgdStep{0.1, 0.9, 0.2, 0.05, false, false, false}, cpu::loop::sgd_step, sgd);
+  check(SgdStep{0.1, 0.9, 0.0, 0.0, true, true, false}, cpu::loop::sgd_step, sgd);
+  check(SgdStep{0.1, 0.9, 0.2, 0.05, false, false, true}, cpu::loop::sgd_step, sgd);
 }
 
 TEST(Optim, Adam) {
-  check(AdamStep{0.1, 0.9, 0.99, 1e-3, 0.0, false, false, 0.19, 0.0199}, kernel::adam_step, adam);
-  check(AdamStep{0.1, 0.9, 0.99, 1e-3, 0.05, false, true, 0.19, 0.0199}, kernel::adam_step, adam);
-  check(AdamStep{0.1, 0.9, 0.99, 1e-3, 0.05, true, false, 0.19, 0.0199}, kernel::adam_step, adam);
+  check(AdamStep{0.1, 0.9, 0.99, 1e-3, 0.0, false, false, 0.19, 0.0199}, cpu::loop::adam_step, adam);
+  check(AdamStep{0.1, 0.9, 0.99, 1e-3, 0.05, false, true, 0.19, 0.0199}, cpu::loop::adam_step, adam);
+  check(AdamStep{0.1, 0.9, 0.99, 1e-3, 0.05, true, false, 0.19, 0.0199}, cpu::loop::adam_step, adam);
 }
 
 TEST(Optim, Rmsprop) {
-  check(RmspropStep{0.01, 0.9, 1e-2, 0.05, 0.8, false}, kernel::rmsprop_step, rmsprop);
-  check(RmspropStep{0.01, 0.9, 1e-2, 0.0, 0.8, true}, kernel::rmsprop_step, rmsprop);
+  check(RmspropStep{0.01, 0.9, 1e-2, 0.05, 0.8, false}, cpu::loop::rmsprop_step, rmsprop);
+  check(RmspropStep{0.01, 0.9, 1e-2, 0.0, 0.8, true}, cpu::loop::rmsprop_step, rmsprop);
 }
 
 }  // namespace

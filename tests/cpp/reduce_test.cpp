@@ -7,7 +7,7 @@
 #include <random>
 
 #include "core/pool.h"
-#include "cpu/reduce.h"
+#include "kernel/reduce.h"
 #include "ops/reduce.h"
 
 namespace lamina {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/pool.h"
-#include "cpu/random.h"
+#include "kernel/random.h"
 
 namespace lamina {
 namespace {

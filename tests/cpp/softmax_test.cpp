@@ -1,5 +1,5 @@
 // Softmax, cross-entropy and loss kernels against sums in double, over sizes around the width of a register.
-#include "cpu/softmax.h"
+#include "kernel/softmax.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/pool.h"
-#include "cpu/loss.h"
+#include "kernel/loss.h"
 
 namespace lamina {
 namespace {

@@ -1,5 +1,5 @@
 // Attention in the emulator against the CPU's in double.
-#include "cpu/attention.h"
+#include "kernel/attention.h"
 
 #include <limits>
 
@@ -8,8 +8,6 @@
 namespace lamina {
 namespace {
 
-using cpu::AttentionProblem;
-using cpu::Heads;
 using emulate::Buffer;
 
 struct Case {

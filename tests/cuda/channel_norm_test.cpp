@@ -1,6 +1,6 @@
 // The passes of batch, group and instance norm in the emulator against the CPU.
 #include "compare.h"
-#include "cpu/norm.h"
+#include "kernel/norm.h"
 
 namespace lamina {
 namespace {

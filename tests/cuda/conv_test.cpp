@@ -1,13 +1,11 @@
 // Convolutions in the emulator against the CPU's in double, within the rounding of their sums.
-#include "cpu/conv.h"
+#include "kernel/conv.h"
 
 #include "floats.h"
 
 namespace lamina {
 namespace {
 
-using cpu::ConvGeometry;
-using cpu::ConvImage;
 using emulate::Buffer;
 
 enum Order { kChannelsLast, kChannelsFirst, kPadded };

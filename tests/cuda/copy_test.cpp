@@ -1,11 +1,12 @@
 // The copies in the emulator, bit for bit against the CPU kernels. Also the example of a family's test.
-#include "cpu/copy.h"
+#include "kernel/copy.h"
 
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <cstring>
 
+#include "cpu/copy_loops.h"
 #include "cuda/emulate/memory.h"
 
 namespace lamina {
@@ -22,19 +23,24 @@ Buffer<uint8_t> some(DType dtype, int64_t n) {
   std::vector<double> values(static_cast<size_t>(n));
   for (double& v : values) v = dtype == DType::Bool ? std::rand() % 2 : std::rand() % 100;
   Buffer<uint8_t> bytes(size_t(n * item_size(dtype)));
-  kernel::convert(Stream{}, DType::F64, dtype, n, values.data(), bytes.data());
+  cpu::convert(DType::F64, dtype, n, values.data(), bytes.data());
   return bytes;
 }
 
 Buffer<uint8_t> same(const Buffer<uint8_t>& bytes) { return Buffer<uint8_t>(bytes.values()); }
+
+void convert(DType from, DType to, int64_t n, const void* x, void* y) {
+  const int64_t one = 1;
+  cuda::copy_strided(Stream{}, 1, &n, y, &one, to, x, &one, from);
+}
 
 TEST(Copy, Convert) {
   for (DType from : kAll)
     for (DType to : kAll)
       for (int64_t n : {0, 1, 4097}) {
         const auto x = some(from, n), y = some(to, n), expected = some(to, n);
-        cuda::convert(Stream{}, from, to, n, x.data(), y.data());
-        kernel::convert(Stream{}, from, to, n, x.data(), expected.data());
+        convert(from, to, n, x.data(), y.data());
+        cpu::convert(from, to, n, x.data(), expected.data());
         ASSERT_EQ(y.values(), expected.values()) << from << " -> " << to << ", n = " << n;
       }
 }
@@ -45,14 +51,14 @@ TEST(Copy, ConversionsThatCutOrRound) {
   const Buffer<double> x(values);
   for (DType to : {DType::Bool, DType::F16, DType::BF16, DType::F32}) {
     const auto y = some(to, n), expected = some(to, n);
-    cuda::convert(Stream{}, DType::F64, to, n, x.data(), y.data());
-    kernel::convert(Stream{}, DType::F64, to, n, x.data(), expected.data());
+    convert(DType::F64, to, n, x.data(), y.data());
+    cpu::convert(DType::F64, to, n, x.data(), expected.data());
     ASSERT_EQ(y.values(), expected.values()) << to;
   }
   for (DType to : {DType::U8, DType::I8, DType::I16, DType::I32, DType::I64}) {
     const auto y = some(to, 4), expected = some(to, 4);
-    cuda::convert(Stream{}, DType::F64, to, 4, x.data(), y.data());
-    kernel::convert(Stream{}, DType::F64, to, 4, x.data(), expected.data());
+    convert(DType::F64, to, 4, x.data(), y.data());
+    cpu::convert(DType::F64, to, 4, x.data(), expected.data());
     ASSERT_EQ(y.values(), expected.values()) << to;
   }
 }

@@ -1,5 +1,5 @@
 // Every row of the table in the emulator against the CPU's loops: types, sizes, layouts.
-#include "cpu/elementwise.h"
+#include "cpu/elementwise_loops.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <cstring>
 #include <random>
 
-#include "cpu/copy.h"
+#include "cpu/copy_loops.h"
 #include "cuda/elementwise.h"
 #include "cuda/emulate/memory.h"
 #include "math/binary.h"
@@ -17,8 +17,6 @@
 namespace lamina {
 namespace {
 
-using cpu::ElementwiseArg;
-using cpu::ElementwiseJob;
 using emulate::Buffer;
 using Sizes = std::vector<int64_t>;
 
@@ -77,11 +75,11 @@ struct Memory {
     std::vector<double> values(static_cast<size_t>(n));
     std::uniform_real_distribution<double> draw(domain.low, domain.high);
     for (size_t i = 0; i < values.size(); ++i) values[i] = i < first.size() ? first[i] : draw(random_bits);
-    kernel::convert(Stream{}, DType::F64, dtype, n, values.data(), bytes.data());
+    cpu::convert(DType::F64, dtype, n, values.data(), bytes.data());
   }
   std::vector<double> values() const {
     std::vector<double> v(static_cast<size_t>(n));
-    kernel::convert(Stream{}, dtype, DType::F64, n, bytes.data(), v.data());
+    cpu::convert(dtype, DType::F64, n, bytes.data(), v.data());
     return v;
   }
 };
@@ -326,7 +324,7 @@ TEST(Elementwise, MixedTypesAndNumbers) {
 
 // Jobs are cut until offsets fit, and the parts cover everything once.
 TEST(Elementwise, Parts) {
-  cpu::Plan plan;
+  Plan plan;
   plan.ndim = 2;
   plan.sizes[0] = 100, plan.sizes[1] = 70;
   const int64_t strides[2][2] = {{1, 100}, {2, 0}};
@@ -337,7 +335,7 @@ TEST(Elementwise, Parts) {
                                  {from.data(), DType::U8, DType::U8, nullptr}};
   cuda::for_parts(
       plan, args, 2,
-      [&](const cpu::Plan& part, const ElementwiseArg* at) {
+      [&](const Plan& part, const ElementwiseArg* at) {
         EXPECT_LT(part.sizes[0] * part.sizes[1], 500);
         int* first = static_cast<int*>(const_cast<void*>(at[0].data));
         EXPECT_EQ(static_cast<const uint8_t*>(at[1].data) - from.data(), (first - seen.data()) % 100 * 2);

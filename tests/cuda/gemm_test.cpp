@@ -1,7 +1,6 @@
 // Matrix products in the emulator against the CPU's in double, within the rounding of a sum of k terms.
-#include "cpu/gemm.h"
+#include "kernel/gemm.h"
 
-#include "cpu/gemm_kernels.h"
 #include "floats.h"
 
 namespace lamina {
@@ -51,7 +50,7 @@ void check(const Case& c) {
     b_table.push_back(i % 2 * b_batch);
   }
   auto problem = [&](DType dtype, const void* p, const void* q, void* r, int64_t item) {
-    cpu::GemmProblem g;
+    GemmProblem g;
     g.dtype = dtype;
     g.batch = c.batch, g.m = c.m, g.n = c.n, g.k = c.k;
     g.a = static_cast<const char*>(p) + c.shift * item, g.a_row = a.row, g.a_col = a.column, g.a_batch = a_batch;
@@ -134,7 +133,7 @@ TEST(Gemm, Batches) {
 TEST(Gemm, NotFinite) {
   const Buffer<float> a(std::vector<float>(16, 1)), b(std::vector<float>(16, 1)), c(16);
   a[5] = INFINITY, b[2] = NAN;
-  cpu::GemmProblem p;
+  GemmProblem p;
   p.m = p.n = p.k = 4;
   p.a = a.data(), p.b = b.data(), p.c = c.data(), p.a_row = p.b_row = p.c_row = 4;
   cuda::gemm(Stream{}, p, {});

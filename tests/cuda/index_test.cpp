@@ -1,13 +1,13 @@
 // Taking, putting, gathering and scattering in the emulator, bit for bit against the CPU's.
-#include "cpu/index.h"
+#include "kernel/index.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <random>
 
-#include "cpu/embedding.h"
 #include "cuda/emulate/memory.h"
+#include "kernel/embedding.h"
 
 namespace lamina {
 namespace {

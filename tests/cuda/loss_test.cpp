@@ -1,5 +1,5 @@
 // Elementwise losses and nll_loss in the emulator against the CPU kernels.
-#include "cpu/loss.h"
+#include "kernel/loss.h"
 
 #include "compare.h"
 #include "math/loss.h"

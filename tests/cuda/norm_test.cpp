@@ -1,5 +1,5 @@
 // layer_norm and rms_norm in the emulator against the CPU kernels.
-#include "cpu/norm.h"
+#include "kernel/norm.h"
 
 #include "compare.h"
 

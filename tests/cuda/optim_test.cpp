@@ -1,5 +1,5 @@
 // Optimizer steps of many parameters in the emulator against the CPU.
-#include "cpu/optim.h"
+#include "kernel/optim.h"
 
 #include "compare.h"
 

@@ -1,5 +1,5 @@
 // Pools in the emulator against the CPU, whose table of boxes is made from the same rules.
-#include "cpu/pooling.h"
+#include "kernel/pooling.h"
 
 #include "compare.h"
 

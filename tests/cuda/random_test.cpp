@@ -1,12 +1,12 @@
 // Random numbers and dropout in the emulator: the numbers of the CPU, bit for bit where no function is approximated.
-#include "cpu/random.h"
+#include "kernel/random.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "cpu/embedding.h"
 #include "cuda/emulate/memory.h"
+#include "kernel/embedding.h"
 
 namespace lamina {
 namespace {

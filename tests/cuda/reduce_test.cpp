@@ -1,5 +1,5 @@
 // Every reduction in the emulator against the CPU's: integers, extremes and positions exactly, sums to rounding.
-#include "cpu/reduce.h"
+#include "kernel/reduce.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Scans in the emulator against the CPU's: integers and positions exactly, floats to rounding.
-#include "cpu/scan.h"
+#include "kernel/scan.h"
 
 #include <gtest/gtest.h>
 

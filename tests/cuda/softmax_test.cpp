@@ -1,5 +1,5 @@
 // Softmax and cross-entropy in the emulator against the CPU kernels.
-#include "cpu/softmax.h"
+#include "kernel/softmax.h"
 
 #include "compare.h"
 

@@ -1,5 +1,5 @@
 // Sorting, selecting and searching in the emulator, exactly as on the CPU: ties by position, NaN last.
-#include "cpu/sort.h"
+#include "kernel/sort.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // Rows of attention scores; see attention.h. The sum of p * grad_p over a row is the dot product of output and its
 // gradient (Dao et al., "FlashAttention", 2022), which is shorter and needs no pass over the scores.
-#include "cpu/attention.h"
+#include "cpu/attention_loops.h"
 
 #include "cpu/softmax_rows.h"
 

@@ -1,6 +1,6 @@
 // Depthwise convolution: registers of channels, four positions at a time so that a weight is loaded once for them.
 // Next: cpu/conv.cpp.
-#include "cpu/conv_kernels.h"
+#include "cpu/conv_loops.h"
 #include "math/vec.h"
 
 namespace lamina::cpu::LM_ISA {

@@ -1,6 +1,6 @@
 // Element type conversion, compiled once per instruction set. The one idea: the eight types the machine computes in
 // convert to each other directly; f16 and bf16 go through blocks of float, so there are 60 loops and not 90.
-#include "cpu/copy.h"
+#include "cpu/copy_loops.h"
 
 #ifdef __F16C__
 #include <immintrin.h>

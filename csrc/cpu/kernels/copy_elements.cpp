@@ -1,6 +1,6 @@
 // One row of a copy, both sides with a stride of their own. The strides that occur most (0, 1, 2, 3, -1) are constants
 // in their loops, so that the compiler can load or store whole registers and shuffle.
-#include "cpu/copy.h"
+#include "cpu/copy_loops.h"
 
 namespace lamina::cpu::LM_ISA {
 namespace {

@@ -1,5 +1,5 @@
 // First-order gradients of the elementwise formulas, fused with the product by the incoming gradient.
-#include "cpu/elementwise.h"
+#include "cpu/elementwise_loops.h"
 #include "cpu/kernels/loops.h"
 
 namespace lamina::cpu::LM_ISA {

@@ -1,6 +1,6 @@
 // Embedding: rows copied out of a table, and their gradients added back in a fixed order. Dropout: a mask that is drawn
 // twice.
-#include "cpu/embedding.h"
+#include "kernel/embedding.h"
 
 #include "cpu/lanes.h"
 #include "cpu/philox_group.h"
@@ -37,7 +37,7 @@ void embedding_gradient(int64_t item, const void* g, const int64_t* index, void*
   });
 }
 
-// The bits of value i are those of random_bernoulli (cpu/random.h): a mask is never stored, backward draws it again.
+// The bits of value i are those of random_bernoulli (kernel/random.h): a mask is never stored, backward draws it again.
 void dropout_apply(int64_t item, const void* x, void* y, int64_t n, uint32_t threshold, double scale, Philox philox) {
   by_float(item, [&]<class T>() {
     constexpr int kValues = 4 * kGroupBlocks;

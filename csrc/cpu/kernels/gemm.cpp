@@ -1,7 +1,8 @@
 // Register blocks of the product, packing, and the dot product of one row. One micro-kernel keeps MR x NV vectors of C
-// in registers and reads A through offsets (see gemm_kernels.h). The loop order is Goto and van de Geijn, "Anatomy of
+// in registers and reads A through offsets (see gemm_loops.h). The loop order is Goto and van de Geijn, "Anatomy of
 // High-Performance Matrix Multiplication", 2008; A is not packed, since a few rows of it stay in L1 as they are.
-#include "cpu/gemm_kernels.h"
+#include "kernel/gemm.h"
+#include "cpu/gemm_loops.h"
 #include "math/vec.h"
 
 namespace lamina::cpu::LM_ISA {

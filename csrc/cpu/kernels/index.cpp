@@ -1,5 +1,5 @@
 // Adding a run of numbers to another: what index_add and the gradients of indexing spend their time on.
-#include "cpu/index.h"
+#include "cpu/index_loops.h"
 
 namespace lamina::cpu::LM_ISA {
 

@@ -1,5 +1,5 @@
 // Elementwise losses: one loop for all of them, instantiated per formula, and the indexed access of nll_loss.
-#include "cpu/loss.h"
+#include "kernel/loss.h"
 
 #include "cpu/lanes.h"
 #include "math/loss.h"

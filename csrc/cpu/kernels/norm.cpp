@@ -1,7 +1,7 @@
 // Normalisation: statistics in two passes over a piece that stays in L1 (mean, then squared distances from it), which
 // keeps the digits that E[x^2] - E[x]^2 would lose; pieces are merged in double by Chan's formula. Normalising and the
 // gradient read x once more. See norm.h for the layouts.
-#include "cpu/norm.h"
+#include "kernel/norm.h"
 
 #include "cpu/lanes.h"
 

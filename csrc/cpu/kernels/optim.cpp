@@ -1,6 +1,6 @@
 // The loops of the optimizers, float and double. Constants are prepared in double, as PyTorch does, then rounded once.
 // `kFlags` are template parameters so that every variant is one branch-free loop, which the compiler vectorizes.
-#include "cpu/optim.h"
+#include "cpu/optim_loops.h"
 
 namespace lamina::cpu::LM_ISA {
 namespace {

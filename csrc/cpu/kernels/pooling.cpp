@@ -1,7 +1,7 @@
 // The loops of pooling. Channels are innermost in memory, so the same step is taken for many channels at once: one
 // block of them is kept in registers while the box is walked. Positions are counted in integers as wide as the
 // elements.
-#include "cpu/pooling.h"
+#include "cpu/pooling_loops.h"
 
 namespace lamina::cpu::LM_ISA {
 namespace {

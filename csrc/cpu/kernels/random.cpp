@@ -1,6 +1,6 @@
 // Random fills, one group of Philox blocks at a time. Every value depends on its index only, so chunks may run in any
 // order.
-#include "cpu/random.h"
+#include "kernel/random.h"
 
 #include "core/pool.h"
 #include "cpu/philox_group.h"

@@ -1,5 +1,5 @@
 // The loops of every reduction: rows (reduced elements lie side by side) and columns (results lie side by side). See
-// cpu/reduce.h for the job, reduce_states.h for what is done to the elements.
+// kernel/reduce.h for the job, reduce_states.h for what is done to the elements.
 #include "cpu/kernels/reduce_states.h"
 
 namespace lamina::cpu::LM_ISA {

@@ -5,7 +5,7 @@
 // states. The one idea: short runs are added in the dtype on SIMD registers, runs are merged in double, so a float32
 // sum of 10^7 elements keeps its 7 digits. Next: reduce.cpp.
 #pragma once
-#include "cpu/reduce.h"
+#include "cpu/reduce_loops.h"
 #include "math/functions.h"
 
 namespace lamina::cpu::LM_ISA {

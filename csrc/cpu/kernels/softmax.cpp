@@ -1,6 +1,6 @@
 // Softmax: three passes over a row that stays in L1 (maximum; exponentials and their sum; scale), or over a strip of
 // columns when the reduced dimension is not the last one. Cross-entropy never stores the probabilities.
-#include "cpu/softmax.h"
+#include "kernel/softmax.h"
 
 #include "cpu/softmax_rows.h"
 

@@ -1,6 +1,6 @@
 // A transpose in registers. The one idea: log2(n) rounds in which row i is interleaved with row i + n / 2 rotate the
 // bits of (row, column) until the two have changed places, for elements of any size.
-#include "cpu/copy.h"
+#include "cpu/copy_loops.h"
 
 namespace lamina::cpu::LM_ISA {
 namespace {

@@ -1,5 +1,5 @@
 // Every unary formula of the table on float and double, and on integers where it is defined for them.
-#include "cpu/elementwise.h"
+#include "cpu/elementwise_loops.h"
 #include "cpu/kernels/loops.h"
 
 namespace lamina::cpu::LM_ISA {

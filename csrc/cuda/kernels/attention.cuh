@@ -1,4 +1,4 @@
-// Rows of attention scores of many heads at once: a warp for each row. See cpu/attention.h. Next: ../attention.cu.
+// Rows of attention scores of many heads at once: a warp for each row. See kernel/attention.h. Next: ../attention.cu.
 #pragma once
 #include "cuda/kernels/block.cuh"
 

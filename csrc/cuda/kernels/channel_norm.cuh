@@ -1,5 +1,5 @@
 // Batch, group and instance norm: sums over (batch, channel) pieces, maps with coefficients per channel, and the small
-// arrays in between (cpu/norm.h says what each computes). Channels-first pieces are runs of memory for a warp or a
+// arrays in between (kernel/norm.h says what each computes). Channels-first pieces are runs of memory for a warp or a
 // block; of channels-last memory a thread has V channels and every so-many-th row. Sums are taken of distances from the
 // piece's first element, or from the mean, so that one pass keeps the digits; pieces are merged in double.
 #pragma once

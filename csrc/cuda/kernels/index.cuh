@@ -1,5 +1,5 @@
-// Moving elements by computed positions (cpu/index.h). The one idea: what meets at one place is joined by one thread in
-// the order of the index; with many places to an index every place walks it, else the index is sorted first and the
+// Moving elements by computed positions (kernel/index.h). The one idea: what meets at one place is joined by one thread
+// in the order of the index; with many places to an index every place walks it, else the index is sorted first and the
 // thread at the head of each run walks the run. Next: index.cu.
 #pragma once
 #include "cuda/kernels/block.cuh"
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(256)
   out[i] = x[offset_of(outer, o) + index[i] * step + offset_of(inner, at)];
 }
 
-// PutMode (cpu/index.h).
+// PutMode (kernel/index.h).
 enum JoinMode { kAssign, kAdd, kMultiply, kMinimum, kMaximum };
 template <class T>
 LM_DEVICE T joined(int mode, T to, T value) {

@@ -1,7 +1,7 @@
-// Positions in loop nests (cpu/loops.h) on the device.
+// Positions in loop nests (kernel/loops.h) on the device.
 #pragma once
-#include "cpu/loops.h"
 #include "cuda/device.cuh"
+#include "kernel/loops.h"
 
 namespace lamina::cuda {
 

@@ -7,7 +7,7 @@
 
 namespace lamina::cuda {
 
-constexpr int kOptimThreads = 256, kOptimArrays = 5;  // arrays of one parameter, see cpu/optim.h
+constexpr int kOptimThreads = 256, kOptimArrays = 5;  // arrays of one parameter, see kernel/optim.h
 constexpr int64_t kOptimChunk = 8192;                 // elements per block
 
 struct OptimEntry {

@@ -2,8 +2,8 @@
 // are computed where they are needed (PoolRule). Gradients are gathered, not scattered: a thread looks at the outputs
 // whose boxes hold its pixel, in order, which needs no atomics and gives the same sum in every run.
 #pragma once
-#include "cpu/pooling.h"
 #include "cuda/device.cuh"
+#include "kernel/pooling.h"
 #include "math/functions.h"
 
 namespace lamina::cuda {

@@ -1,5 +1,5 @@
-// Random numbers: the same as the CPU's, number by number (cpu/random.h says which bits make which). A thread computes
-// one Philox block, so the 16 threads of a group write 16 neighbours per word.
+// Random numbers: the same as the CPU's, number by number (kernel/random.h says which bits make which). A thread
+// computes one Philox block, so the 16 threads of a group write 16 neighbours per word.
 #pragma once
 #include "core/philox.h"
 #include "cuda/device.cuh"

@@ -6,12 +6,12 @@
 // commutative. What differs by one comparison only is chosen at run time, which costs nothing next to the memory and
 // halves the number of kernels. Next: reduce.cuh.
 #pragma once
-#include "cpu/loops.h"
 #include "cuda/device.cuh"
+#include "kernel/loops.h"
 
 namespace lamina::cuda {
 
-// A ReduceJob (cpu/reduce.h) as a kernel's parameter. `mode` chooses among the variants of a state.
+// A ReduceJob (kernel/reduce.h) as a kernel's parameter. `mode` chooses among the variants of a state.
 struct ReduceArgs {
   const void* x;
   void *out, *out2;

@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(32 * kSlices, 2)
   }
 }
 
-// --- cross-entropy: cpu/softmax.h has the formulas ---
+// --- cross-entropy: kernel/softmax.h has the formulas ---
 
 template <class T>
 struct CrossEntropyRows {
@@ -275,7 +275,7 @@ __global__ void __launch_bounds__(kRowBlock<kThreads>, kMinBlocks<kThreads>)
   });
 }
 
-// What the smoothed and weighted target of every row sums to (Q of cpu/softmax.h); second derivatives only.
+// What the smoothed and weighted target of every row sums to (Q of kernel/softmax.h); second derivatives only.
 template <class T>
 __global__ void __launch_bounds__(256, 2)
     cross_entropy_mass_kernel(const CrossEntropyRows<T> op, T* __restrict__ mass) {

@@ -1,10 +1,10 @@
-// The inner loops under gemm.h, one build per instruction set. The one idea: A is read where it lies, through a table
-// of row offsets and a table of segment offsets along k, so that a convolution is a product without im2col:
+// The inner loops under kernel/gemm.h, one build per instruction set. The one idea: A is read where it lies, through a
+// table of row offsets and a table of segment offsets along k, so that a convolution is a product without im2col:
 //   A(i, s * k + t) = a[row(i) + segment(s) + t * a_col],   row(i) = a_rows ? a_rows[i] : i * a_row
 // B is packed in panels as wide as the register block, or row-major. Next: gemm.cpp.
 #pragma once
 #include "core/dtype.h"
-#include "cpu/kernel.h"
+#include "kernel/isa.h"
 
 namespace lamina::cpu {
 
@@ -39,19 +39,15 @@ inline int64_t gemm_panel(DType dtype) { return gemm_lanes(dtype) * (isa() == Is
 }  // namespace lamina::cpu
 
 namespace lamina {
-LM_KERNEL(void, gemm_tile, (DType dtype, const cpu::GemmTile& tile))
+LM_LOOP(void, gemm_tile, (DType dtype, const cpu::GemmTile& tile))
 // B (k, n) with any strides into panels of gemm_panel columns, each row-major; the last is padded with zeros to whole
 // vectors. The panels have `rows` rows, of which `first` ... `first + k` are written; `out` holds rows * round_up(n,
 // lanes).
-LM_KERNEL(void, gemm_pack,
-          (DType dtype, const void* b, int64_t b_row, int64_t b_col, int64_t k, int64_t n, void* out, int64_t first,
-           int64_t rows))
+LM_LOOP(void, gemm_pack,
+        (DType dtype, const void* b, int64_t b_row, int64_t b_col, int64_t k, int64_t n, void* out, int64_t first,
+         int64_t rows))
 // One row: y (n) = alpha * x (k) . w (n, k) + start (n, may be y or null), rows of w `w_row` apart: w is read once.
-LM_KERNEL(void, gemm_dot,
-          (DType dtype, int64_t n, int64_t k, const void* x, const void* w, int64_t w_row, void* y, double alpha,
-           const void* start, bool relu))
-// Integers: C (m, n) = A @ B with wrap-around.
-LM_KERNEL(void, gemm_int,
-          (DType dtype, int64_t m, int64_t n, int64_t k, const void* a, int64_t a_row, int64_t a_col, const void* b,
-           int64_t b_row, int64_t b_col, void* c, int64_t c_row))
+LM_LOOP(void, gemm_dot,
+        (DType dtype, int64_t n, int64_t k, const void* x, const void* w, int64_t w_row, void* y, double alpha,
+         const void* start, bool relu))
 }  // namespace lamina

@@ -1,11 +1,12 @@
 // Pooling over boxes of channels-last memory. The one idea: every pool, plain or adaptive, in one to three dimensions,
 // is a table of boxes: per axis and output index, where the box begins and ends (padding already cut off) and what the
-// average divides by. Missing dimensions have size 1. Formulas in kernels/pooling.cpp; called by ops/pooling.cpp.
+// average divides by. Missing dimensions have size 1. Next: cpu/pooling_loops.h,
+// cuda/kernels/pooling.cuh.
 #pragma once
 #include <cstdint>
 
 #include "core/dtype.h"
-#include "cpu/kernel.h"
+#include "kernel/kernel.h"
 #include "math/scalar.h"
 
 namespace lamina {
@@ -56,29 +57,12 @@ struct PoolBoxes {
   int64_t pixels_out() const { return axis[0].out * axis[1].out * axis[2].out; }
 };
 
-// Rows [first, last) of y. `index`, if wanted, is the position of the maximum among the pixels of its image.
-LM_KERNEL(void, max_pool_forward,
-          (DType dtype, const PoolBoxes& boxes, int64_t first, int64_t last, const void* x, void* y, int64_t* index))
-LM_KERNEL(void, avg_pool_forward,
-          (DType dtype, const PoolBoxes& boxes, int64_t first, int64_t last, const void* x, void* y))
-// Channels [first, last) of image `n`; they are cleared first, as boxes overlap.
-LM_KERNEL(void, max_pool_backward,
-          (DType dtype, const PoolBoxes& boxes, int64_t n, int64_t first, int64_t last, const void* grad,
-           const int64_t* index, void* grad_x))
-LM_KERNEL(void, avg_pool_backward,
-          (DType dtype, const PoolBoxes& boxes, int64_t n, int64_t first, int64_t last, const void* grad, void* grad_x))
-// y = the elements of x at `index`: the adjoint of max_pool_backward. Image `n`.
-LM_KERNEL(void, max_pool_gather,
-          (DType dtype, const PoolBoxes& boxes, int64_t n, const void* x, const int64_t* index, void* y))
-
-#ifndef LM_ISA
-// The same for all of y, grad_x or y.
+// `index`, if wanted, is the position of the maximum among the pixels of its image.
 LM_JOB(void, pool_max, (DType dtype, const PoolBoxes& boxes, const void* x, void* y, int64_t* index))
 LM_JOB(void, pool_average, (DType dtype, const PoolBoxes& boxes, const void* x, void* y))
 LM_JOB(void, pool_max_backward,
        (DType dtype, const PoolBoxes& boxes, const void* grad, const int64_t* index, void* grad_x))
 LM_JOB(void, pool_average_backward, (DType dtype, const PoolBoxes& boxes, const void* grad, void* grad_x))
 LM_JOB(void, pool_gather, (DType dtype, const PoolBoxes& boxes, const void* x, const int64_t* index, void* y))
-#endif
 
 }  // namespace lamina

@@ -3,7 +3,7 @@
 // threads.
 #pragma once
 #include "core/dtype.h"
-#include "cpu/kernel.h"
+#include "kernel/kernel.h"
 
 namespace lamina {
 

@@ -4,16 +4,16 @@
 #include <cstdint>
 
 #include "core/shape.h"
-#include "cpu/elementwise.h"
+#include "kernel/elementwise.h"
 
-namespace lamina::cpu {
+namespace lamina {
 
-constexpr int kMaxArgs = 4;  // the output, which is number 0, and inputs
+constexpr int kMaxOperands = 4;  // the output, which is number 0, and inputs
 
 struct Plan {
   int ndim = 0;  // dimension 0 is innermost
   int64_t sizes[kMaxDims];
-  int64_t strides[kMaxArgs][kMaxDims];
+  int64_t strides[kMaxOperands][kMaxDims];
 };
 
 // Sorts dimensions by the output's strides, drops those of one element and merges what is contiguous in all operands.
@@ -43,4 +43,4 @@ inline Plan make_plan(int ndim, const int64_t* sizes, const ElementwiseArg* args
   return plan;
 }
 
-}  // namespace lamina::cpu
+}  // namespace lamina

@@ -1,11 +1,11 @@
 // One optimizer step over flat arrays. The one idea: everything an algorithm reads and writes for an element is touched
 // once, in one loop, so a step costs one pass over memory. ops/optim.cpp calls a job with the arrays of all parameters;
-// formulas in kernels/optim.cpp.
+// formulas in cpu/kernels/optim.cpp and cuda/kernels/optim.cuh.
 #pragma once
 #include <cstdint>
 
 #include "core/dtype.h"
-#include "cpu/kernel.h"
+#include "kernel/kernel.h"
 
 namespace lamina {
 
@@ -26,15 +26,10 @@ struct RmspropStep {
   bool maximize;
 };
 
-// data[0] is the gradient, which is only read; data[1] the parameter; then, each null where the variant has none:
-// SGD {momentum buffer}, Adam {exp_avg, exp_avg_sq, max_exp_avg_sq}, RMSprop {square_avg, grad_avg, momentum buffer}.
-LM_KERNEL(void, sgd_step, (DType dtype, const SgdStep& step, int64_t n, void* const* data))
-LM_KERNEL(void, adam_step, (DType dtype, const AdamStep& step, int64_t n, void* const* data))
-LM_KERNEL(void, rmsprop_step, (DType dtype, const RmspropStep& step, int64_t n, void* const* data))
-
-#ifndef LM_ISA
 constexpr int kOptimColumns = 5;
-// One parameter: the arrays above, of any floating dtype.
+// One parameter, of any floating dtype. data[0] is the gradient, which is only read; data[1] the parameter; then, each
+// null where the variant has none: SGD {momentum buffer}, Adam {exp_avg, exp_avg_sq, max_exp_avg_sq}, RMSprop
+// {square_avg, grad_avg, momentum buffer}.
 struct OptimArray {
   DType dtype;
   bool first;  // see SgdStep
@@ -45,6 +40,5 @@ struct OptimArray {
 LM_JOB(void, sgd_update, (const SgdStep& step, const OptimArray* arrays, int64_t count))
 LM_JOB(void, adam_update, (const AdamStep& step, const OptimArray* arrays, int64_t count))
 LM_JOB(void, rmsprop_update, (const RmspropStep& step, const OptimArray* arrays, int64_t count))
-#endif
 
 }  // namespace lamina

@@ -1,8 +1,8 @@
 // Embedding and dropout kernels. item is the size of an element; embedding_gradient and dropout: 4 (float) or 8
-// (double). Next: kernels/embedding.cpp.
+// (double). Next: cpu/kernels/embedding.cpp, cuda/random.cu.
 #pragma once
 #include "core/philox.h"
-#include "cpu/kernel.h"
+#include "kernel/kernel.h"
 
 namespace lamina {
 

@@ -1,12 +1,11 @@
-// Reductions on the CPU. A ReduceJob names the reduction and two loop nests over x: the kept dimensions (one result
+// Reductions. A ReduceJob names the reduction and two loop nests over x: the kept dimensions (one result
 // each, row-major) and the reduced ones. The one idea: any reduction is a State with block (a short run of memory),
 // columns (many results side by side), merge and finish; chunks are cut from the sizes alone and merged in order, so
-// that the result does not depend on the number of threads. Next: kernels/reduce.cpp (loops), kernels/reduce_states.h
-// (states).
+// that the result does not depend on the number of threads. Next: cpu/reduce.cpp, cuda/reduce.cu.
 #pragma once
 #include "core/dtype.h"
-#include "cpu/kernel.h"
-#include "cpu/loops.h"
+#include "kernel/kernel.h"
+#include "kernel/loops.h"
 
 namespace lamina {
 
@@ -45,19 +44,6 @@ struct ReduceJob {
   Loops kept, reduced;
 };
 
-inline constexpr int64_t kColumnTile = 512;  // results side by side in one unit of work
-inline constexpr int64_t kStateBytes = 32;   // room for any State
-
-// Results [begin, end) over the reduced elements [from, to). A unit is one result, or one tile of columns.
-// states null: finish and store; else leave a State per result there, for reduce_finish.
-LM_KERNEL(void, reduce_part, (const ReduceJob& job, int64_t begin, int64_t end, int64_t from, int64_t to, void* states))
-// states is [pieces][results]: merges the pieces of results [begin, end) in order and stores.
-LM_KERNEL(void, reduce_finish,
-          (const ReduceJob& job, int64_t begin, int64_t end, int64_t pieces, int64_t results, void* states))
-
-#ifndef LM_ISA
-// The whole job: cuts the chunks and runs them on the pool.
 LM_JOB(void, reduce, (const ReduceJob& job))
-#endif
 
 }  // namespace lamina

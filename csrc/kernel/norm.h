@@ -1,7 +1,8 @@
 // Normalisation kernels: over rows (layer_norm, rms_norm) and over channels (batch, group and instance norm).
-// item is 4 (float) or 8 (double). Sums over long stretches are added up in double. Next: kernels/norm.cpp.
+// item is 4 (float) or 8 (double). Sums over long stretches are added up in double. Next: cpu/kernels/norm.cpp,
+// cuda/norm.cu.
 #pragma once
-#include "cpu/kernel.h"
+#include "kernel/kernel.h"
 
 namespace lamina {
 
@@ -44,7 +45,6 @@ LM_KERNEL(void, channel_grad,
           (const Channels& l, const void* x, const void* g, const void* mean, const void* a, const void* b,
            const void* d, void* grad_x))
 
-#ifndef LM_ISA
 // Between those passes: small arrays, a few numbers per channel. Sums in double over batches or channels, in order.
 // mean and m2 as channel_moments leaves them -> total (2, channels): mean and unbiased variance; mean_out and
 // rstd_out (channels): what channel_affine needs.
@@ -73,6 +73,5 @@ LM_JOB(void, group_norm_grad,
 LM_JOB(void, instance_norm_statistics, (const Channels& l, const double* mean, const double* m2, double* total))
 // running = momentum values + (1 - momentum) running
 LM_JOB(void, update_running, (int64_t item, int64_t n, double momentum, const double* values, void* running))
-#endif
 
 }  // namespace lamina

@@ -3,7 +3,7 @@
 // stable and needs no comparison function; long rows are sorted by its digits.
 #pragma once
 #include "core/dtype.h"
-#include "cpu/kernel.h"
+#include "kernel/kernel.h"
 
 namespace lamina {
 

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "core/errors.h"
-#include "cpu/kernel.h"
+#include "kernel/isa.h"
 
 namespace lamina {
 namespace {

@@ -1,7 +1,7 @@
 // Softmax and cross-entropy kernels. A tensor is (outer, n, inner), softmax runs over n; item is 4 (float) or 8
-// (double). Next: kernels/softmax.cpp.
+// (double). Next: cpu/kernels/softmax.cpp, cuda/softmax.cu.
 #pragma once
-#include "cpu/kernel.h"
+#include "kernel/kernel.h"
 
 namespace lamina {
 
@@ -28,9 +28,7 @@ struct CrossEntropy {
 LM_KERNEL(void, cross_entropy_forward, (const CrossEntropy& op, void* loss))
 // grad_x[i, c] = scale[i * scale_step] / divisor (Q p[c] - q[c]), Q = sum_c q[c], p = softmax(x[i]).
 LM_KERNEL(void, cross_entropy_backward, (const CrossEntropy& op, const void* scale, int64_t scale_step, void* grad_x))
-#ifndef LM_ISA
 // Q (rows,): what the smoothed and weighted target of a row sums to. Second derivatives need it.
 LM_JOB(void, cross_entropy_mass, (const CrossEntropy& op, void* mass))
-#endif
 
 }  // namespace lamina

@@ -1,11 +1,11 @@
 // C = alpha * A @ B + beta * C, then the epilogue: the one function between the operators and whoever multiplies.
 // Any strides, batches, no copies of transposed operands. Work is cut in tiles chosen from the problem size only, so
-// the result is bitwise the same for any number of threads. Next: gemm.cpp (blocking), gemm_kernels.h (registers).
+// the result is bitwise the same for any number of threads. Next: cpu/gemm.cpp, cuda/gemm.cu.
 #pragma once
 #include "core/dtype.h"
-#include "cpu/kernel.h"
+#include "kernel/kernel.h"
 
-namespace lamina::cpu {
+namespace lamina {
 
 // (batch, m, k) @ (batch, k, n) -> (batch, m, n), of dtype F32 or F64; on CUDA also F16 and BF16, summed in float.
 // Strides count elements; of C one of c_row and c_col is 1 (or m or n is). A batch stride of 0 repeats an operand.
@@ -31,8 +31,10 @@ struct GemmEpilogue {
   bool relu = false;
 };
 
-}  // namespace lamina::cpu
+LM_JOB(void, gemm, (const GemmProblem& problem, const GemmEpilogue& epilogue))
+// Integers: C (m, n) = A @ B with wrap-around.
+LM_KERNEL(void, gemm_int,
+          (DType dtype, int64_t m, int64_t n, int64_t k, const void* a, int64_t a_row, int64_t a_col, const void* b,
+           int64_t b_row, int64_t b_col, void* c, int64_t c_row))
 
-namespace lamina {
-LM_JOB(void, gemm, (const cpu::GemmProblem& problem, const cpu::GemmEpilogue& epilogue))
 }  // namespace lamina

@@ -1,11 +1,9 @@
-// Convolution over channels-last memory, as products without im2col (gemm_kernels.h: rows and taps are offset tables).
-// One loop serves the forward pass, the data gradient and the transposed convolution: each output position reads the
-// input at `position * step + offset` for a list of taps. Padding is a copy of the chunk's window that stays in L2.
+// Convolution over channels-last memory. Next: cpu/conv.cpp, cuda/conv.cu.
 #pragma once
 #include "core/dtype.h"
-#include "cpu/kernel.h"
+#include "kernel/kernel.h"
 
-namespace lamina::cpu {
+namespace lamina {
 
 // Always three spatial dimensions; missing ones have size 1. Channels count all groups.
 struct ConvGeometry {
@@ -20,16 +18,12 @@ struct ConvImage {
   int64_t n, c, x[3];
 };
 
-}  // namespace lamina::cpu
-
-namespace lamina {
 // w is row-major (c_out, c_in / groups, kernel); y, grad_x dense channels-last (n, spatial, c); grad_w like w.
 LM_JOB(void, conv_forward,
-       (DType dtype, const cpu::ConvGeometry& g, const cpu::ConvImage& x, const void* w, const void* bias, void* y))
+       (DType dtype, const ConvGeometry& g, const ConvImage& x, const void* w, const void* bias, void* y))
 // The adjoint in x, also the forward pass of a transposed convolution (which may have a bias of c_in).
 LM_JOB(void, conv_data_grad,
-       (DType dtype, const cpu::ConvGeometry& g, const cpu::ConvImage& grad_y, const void* w, const void* bias,
-        void* grad_x))
+       (DType dtype, const ConvGeometry& g, const ConvImage& grad_y, const void* w, const void* bias, void* grad_x))
 LM_JOB(void, conv_weight_grad,
-       (DType dtype, const cpu::ConvGeometry& g, const cpu::ConvImage& x, const cpu::ConvImage& grad_y, void* grad_w))
+       (DType dtype, const ConvGeometry& g, const ConvImage& x, const ConvImage& grad_y, void* grad_w))
 }  // namespace lamina

@@ -1,7 +1,7 @@
 // Loss kernels: elementwise losses (formulas in math/loss.h) with their sum, and the gather and scatter of nll_loss.
-// item is 4 (float) or 8 (double). Next: kernels/loss.cpp.
+// item is 4 (float) or 8 (double). Next: cpu/kernels/loss.cpp, cuda/loss.cu.
 #pragma once
-#include "cpu/kernel.h"
+#include "kernel/kernel.h"
 
 namespace lamina {
 
@@ -34,12 +34,10 @@ LM_KERNEL(void, nll_gather, (const Nll& op, const void* x, void* y))
 // The adjoint: grad_x is zero but for -weight[t] g at t; g is read with step 0 or 1.
 LM_KERNEL(void, nll_scatter, (const Nll& op, const void* g, int64_t g_step, void* grad_x))
 
-#ifndef LM_ISA
 // out[0] = sum f(x, t) / divisor
 LM_JOB(void, loss_total, (const Loss& op, void* out))
 // out[0] = sum losses (outer, inner), divided by the weights of the targets that count where `divisor` is not null:
 // their sum is left there.
 LM_JOB(void, class_loss_total, (const Nll& op, const void* losses, double* divisor, void* out))
-#endif
 
 }  // namespace lamina

@@ -6,7 +6,7 @@
 
 #include "core/dtype.h"
 #include "core/philox.h"
-#include "cpu/kernel.h"
+#include "kernel/kernel.h"
 
 namespace lamina {
 

@@ -5,15 +5,11 @@
 #pragma once
 #include "core/device.h"
 #include "core/dtype.h"
-#include "cpu/kernel.h"
-#include "cpu/loops.h"
+#include "kernel/kernel.h"
+#include "kernel/loops.h"
 
 namespace lamina {
 
-// y[i] += x[i] for float32 and float64: the one loop here that computes.
-LM_KERNEL(void, add_run, (DType dtype, const void* x, void* y, int64_t n))
-
-#ifndef LM_ISA
 enum class PutMode : uint8_t { Assign, Add, Mul, Min, Max };
 
 // Elements x[outer][offsets[k] * scale][inner] against values[outer][k][inner] (row-major, or one value for all).
@@ -60,6 +56,5 @@ LM_JOB(void, unravel, (const UnravelJob& job))
 // First position whose index is not in [low, high), or -1. On a GPU the one call here that waits for the
 // stream: the caller throws before anything is written out of range.
 LM_JOB(int64_t, find_bad_index, (const int64_t* index, int64_t n, int64_t low, int64_t high))
-#endif
 
 }  // namespace lamina
