@@ -48,7 +48,9 @@ if(LAMINA_WITH_CUDA)
 endif()
 if(LAMINA_CUDA STREQUAL "EMULATE")
   include(emulate)
-  lamina_add_emulated_kernels(lamina_cuda csrc/cuda/emulate/runtime/backend.cpp csrc/cuda/library.cpp)
+  lamina_add_emulated_kernels(lamina_cuda csrc/cuda/runtime.cpp csrc/cuda/library.cpp
+                              csrc/cuda/emulate/runtime/streams.cpp csrc/cuda/emulate/runtime/memory.cpp)
+  target_include_directories(lamina_cuda BEFORE PRIVATE csrc/cuda/emulate/runtime)  # <cuda_runtime.h>
   target_compile_definitions(lamina_cuda PRIVATE LAMINA_VERSION="${PROJECT_VERSION}")
 endif()
 message(STATUS "CUDA backend: LAMINA_CUDA=${LAMINA_CUDA}, compiled by nvcc: ${LAMINA_WITH_CUDA}")

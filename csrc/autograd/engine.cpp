@@ -179,7 +179,7 @@ class Walk {
       run_hooks(*node, tasks_[t].grads);
       hand_out(node, tasks_[t].grads);
       if (!only_requested(t)) {
-        out = node->backward(tasks_[t].grads.begin());
+        out = naming(node->name(), [&] { return node->backward(tasks_[t].grads.begin()); });
         if (mode_ & kAnomaly) check_finite(*node, out);
         if (!options_.retain_graph) node->release();
       }

@@ -52,9 +52,10 @@ struct Backend {
   void (*synchronize_event)(void* event);
   double (*elapsed_ms)(void* start, void* end);
 
-  // A graph of everything `stream` is given between begin and end; its memory stays its own until it is destroyed.
+  // A graph of everything `stream` is given between begin and end; its memory stays its own until it is destroyed. What
+  // cannot be recorded throws DeviceError; the capture then ends without a graph (keep = false).
   void* (*begin_capture)(Stream stream);
-  void (*end_capture)(void* graph);
+  void (*end_capture)(void* graph, bool keep);
   void (*launch_graph)(void* graph, Stream stream);
   void (*destroy_graph)(void* graph) noexcept;
 };

@@ -28,6 +28,9 @@ struct IndexError : Error {
 struct RuntimeError : Error {
   using Error::Error;
 };  // devices, the tape
+struct DeviceError : RuntimeError {
+  using RuntimeError::RuntimeError;
+};  // what a device refuses, anywhere; whoever knows the operator adds its name
 struct NotImplementedError : Error {
   using Error::Error;
 };  // valid, but not here
@@ -45,6 +48,16 @@ std::string str(const Parts&... parts) {
 template <class Kind, class... Parts>
 [[noreturn, gnu::noinline, gnu::cold]] void fail(const Parts&... parts) {
   throw Kind(str(parts...));
+}
+
+// f(), with the operator's name in front of what a device refuses.
+template <class F>
+auto naming(const char* op, F&& f) {
+  try {
+    return f();
+  } catch (const DeviceError& e) {
+    fail<DeviceError>(op, ": ", e.what());
+  }
 }
 
 }  // namespace lamina

@@ -17,6 +17,11 @@ struct Philox {
   };
 
   uint64_t seed = 0, offset = 0;  // offset counts blocks
+  // In device memory, in what a captured graph draws (core/capture.h): `offset` counts from there.
+  const Philox* base = nullptr;
+  [[gnu::always_inline]] constexpr Philox resolved() const {
+    return base ? Philox{base->seed, base->offset + offset, nullptr} : *this;
+  }
 
   [[gnu::always_inline]] static constexpr Block rounds(Block c, uint64_t key) {
     uint32_t k0 = uint32_t(key), k1 = uint32_t(key >> 32);

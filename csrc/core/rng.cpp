@@ -1,7 +1,9 @@
-// A Generator's state changes under a mutex: two threads that draw at once get different ranges of the stream.
+// See rng.h.
 #include "core/rng.h"
 
 #include <random>
+
+#include "core/capture.h"
 
 namespace lamina {
 
@@ -12,21 +14,23 @@ uint64_t Generator::seed() {
   return fresh;
 }
 
-Philox Generator::state() const {
-  std::lock_guard lock(mutex_);
-  return state_;
+void Generator::set_state(Philox philox) {
+  std::lock_guard lock(state_->mutex);
+  state_->philox = philox;
 }
 
-void Generator::set_state(Philox state) {
-  std::lock_guard lock(mutex_);
-  state_ = state;
-}
-
-Philox Generator::take(uint64_t blocks) {
-  std::lock_guard lock(mutex_);
-  const Philox now = state_;
-  state_.offset += blocks;
+Philox Generator::State::take(uint64_t blocks) {
+  std::lock_guard lock(mutex);
+  const Philox now = philox;
+  philox.offset += blocks;
   return now;
+}
+
+Philox Generator::take(uint64_t blocks, Device device) {
+  CapturedGraph* graph = CapturedGraph::current();
+  if (graph && device == graph->device()) [[unlikely]]
+    return graph->take(state_, blocks);
+  return state_->take(blocks);
 }
 
 Generator& default_generator() {

@@ -102,7 +102,9 @@ static V item_as(const Tensor& x) {
   alignas(8) char fetched[8];
   const void* data = x.data();
   if (!x.device().is_cpu()) [[unlikely]] {
-    backend(x.device()).copy(stream_of(x.device()), fetched, data, x.itemsize(), CopyKind::DeviceToHost);
+    naming("item", [&] {
+      backend(x.device()).copy(stream_of(x.device()), fetched, data, x.itemsize(), CopyKind::DeviceToHost);
+    });
     data = fetched;
   }
   return dispatch_all(x.dtype(), [&]<class T>() {

@@ -2,7 +2,7 @@
 #include "kernel/index.h"
 
 #include "cuda/kernels/index.cuh"
-#include "cuda/read_back.h"
+#include "cuda/launch.h"
 #include "cuda/sort_items.h"
 #include "kernel/embedding.h"
 

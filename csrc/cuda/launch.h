@@ -7,6 +7,7 @@
 #include "core/device.h"
 #include "core/dtype.h"
 #include "cuda/device.cuh"
+#include "cuda/memory.h"
 
 #ifdef LM_EMULATE
 #include "cuda/emulate/launch.h"
@@ -18,14 +19,17 @@
 
 namespace lamina::cuda {
 
+#ifndef LM_EMULATE
+[[noreturn]] void throw_launch_error(cudaError_t status, const void* kernel, dim3 grid, dim3 block);  // runtime.cpp
+#endif
+
 // kernel<<<grid, block, shared_bytes, stream>>>(args...); nothing if the grid is empty.
 template <class... P, class... A>
-void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, [[maybe_unused]] Stream stream,
-            const A&... args) {
+void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, Stream stream, const A&... args) {
   static_assert(sizeof...(P) == sizeof...(A), "launch: as many arguments as the kernel has parameters");
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
 #ifdef LM_EMULATE
-  emulate::launch(kernel, grid, block, shared_bytes, args...);
+  emulate::launch(kernel, grid, block, shared_bytes, stream.handle, args...);
 #else
   std::tuple<P...> values(args...);
   cudaLaunchConfig_t config{};
@@ -44,8 +48,8 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, [[
           return cudaLaunchKernelExC(&config, function, pointers);
         },
         values);
-  LM_CHECK(status == cudaSuccess, RuntimeError, "cuda: launch of ", grid.x, "x", grid.y, "x", grid.z, " blocks of ",
-           block.x * block.y * block.z, " threads failed: ", cudaGetErrorString(status));
+  if (status != cudaSuccess) [[unlikely]]
+    throw_launch_error(status, function, grid, block);
 #endif
 }
 
@@ -66,22 +70,12 @@ inline unsigned blocks_for(int64_t n, int64_t per_block, int64_t limit = INT32_M
   return unsigned(std::min((n + per_block - 1) / per_block, limit));
 }
 
-#ifndef LM_EMULATE
-void* allocate_workspace(Stream stream, size_t bytes);
-void free_workspace(Stream stream, void* data) noexcept;
-#endif
-
 // Memory for one operator, on the stream's device; free for reuse by later work of the same stream when it goes out of
-// scope. Uninitialized (0xff in the emulator).
+// scope. Uninitialized.
 class Workspace {
  public:
-#ifdef LM_EMULATE
-  Workspace(Stream stream, size_t bytes) : stream_(stream), data_(emulate::allocate_guarded(bytes)) {}
-  ~Workspace() { emulate::free_guarded(data_); }
-#else
   Workspace(Stream stream, size_t bytes) : stream_(stream), data_(allocate_workspace(stream, bytes)) {}
   ~Workspace() { free_workspace(stream_, data_); }
-#endif
   Workspace(const Workspace&) = delete;
 
   template <class T>

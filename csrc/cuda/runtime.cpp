@@ -1,18 +1,36 @@
 // The Backend table over the CUDA runtime. See runtime.h.
 #include "cuda/runtime.h"
 
+#include <cxxabi.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
-#include <mutex>
 
 #include "cuda/caching.h"
 #include "cuda/library.h"
+#include "cuda/memory.h"
 
 namespace lamina::cuda {
 
 void throw_error(cudaError_t status, const char* call, const char* file, int line) {
   cudaGetLastError();  // not to be reported again by the next call
-  fail<RuntimeError>("cuda: ", call, " failed: ", cudaGetErrorString(status), " (", file, ":", line, ")");
+  fail<DeviceError>("cuda: ", call, " failed: ", cudaGetErrorString(status), " (", file, ":", line, ")");
 }
+
+#ifndef LM_EMULATE
+void throw_launch_error(cudaError_t status, const void* kernel, dim3 grid, dim3 block) {
+  const char* symbol = nullptr;
+  if (cudaFuncGetName(&symbol, kernel) != cudaSuccess) symbol = "a kernel";
+  char* readable = abi::__cxa_demangle(symbol, nullptr, nullptr, nullptr);
+  const std::string name = readable ? readable : symbol;
+  std::free(readable);
+  cudaGetLastError();
+  fail<DeviceError>("cuda: launch of ", name.substr(0, name.find('(')), " with ", grid.x, "x", grid.y, "x", grid.z,
+                    " blocks of ", block.x * block.y * block.z, " threads failed: ", cudaGetErrorString(status));
+}
+#endif
 
 namespace {
 
@@ -20,11 +38,27 @@ cudaEvent_t event_of(void* event) { return static_cast<cudaEvent_t>(event); }
 
 // --- memory ---
 
+// Lets this thread take memory while it captures a graph.
+class RelaxedCapture {
+ public:
+  RelaxedCapture() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  ~RelaxedCapture() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  RelaxedCapture(const RelaxedCapture&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
 void* reserve(void*, size_t bytes) {
+  const RelaxedCapture relaxed;
   void* p = nullptr;
   if (cudaMalloc(&p, bytes) == cudaSuccess) return p;
   cudaGetLastError();
   return nullptr;
+}
+void release(void*, void* p, size_t) {
+  const RelaxedCapture relaxed;
+  cudaFree(p);
 }
 void* record(void*, void* stream) {
   cudaEvent_t event;
@@ -43,7 +77,7 @@ void wait(void*, void* event) {
   LM_CUDA_CHECK(cudaEventSynchronize(event_of(event)));
   LM_CUDA_CHECK(cudaEventDestroy(event_of(event)));
 }
-constexpr MemorySource kSource{nullptr, reserve, [](void*, void* p, size_t) { cudaFree(p); }, record, done, wait};
+constexpr MemorySource kSource{nullptr, reserve, release, record, done, wait};
 
 // --- devices ---
 
@@ -52,6 +86,9 @@ struct Devices {
   int count = 0;
   std::string why_none;
   std::vector<std::unique_ptr<CachingAllocator>> allocators;
+  // LAMINA_CUDA_CACHE=off: every tensor has memory of its own, so that compute-sanitizer, or the emulator, sees its
+  // end.
+  bool caching = !std::getenv("LAMINA_CUDA_CACHE") || std::strcmp(std::getenv("LAMINA_CUDA_CACHE"), "off") != 0;
 
   Devices() {
     const cudaError_t status = cudaGetDeviceCount(&count);
@@ -74,7 +111,16 @@ CachingAllocator& allocator(int8_t device) { return *devices().allocators[size_t
 
 void* allocate(Stream stream, size_t bytes) {
   DeviceGuard guard(stream.device.index);
-  return allocator(stream.device.index).allocate(bytes, stream.handle);
+  if (devices().caching) [[likely]]
+    return allocator(stream.device.index).allocate(bytes, stream.handle);
+  void* p = reserve(nullptr, bytes ? bytes : 1);
+  LM_CHECK(p, OutOfMemoryError, "cuda: out of memory: need ", bytes, " bytes");
+  return p;
+}
+void free_memory(int8_t device, void* data) noexcept {
+  if (devices().caching) [[likely]]
+    return allocator(device).free(data);
+  release(nullptr, data, 0);
 }
 
 std::vector<std::pair<const char*, int64_t>> memory_stats(int8_t device) {
@@ -96,15 +142,27 @@ std::vector<std::pair<const char*, int64_t>> memory_stats(int8_t device) {
 
 // --- copies and streams ---
 
+bool capturing(Stream stream) {
+  cudaStreamCaptureStatus status;
+  LM_CUDA_CHECK(cudaStreamIsCapturing(handle(stream), &status));
+  return status != cudaStreamCaptureStatusNone;
+}
+bool is_pinned(const void* host) {
+  cudaPointerAttributes attributes;
+  return cudaPointerGetAttributes(&attributes, host) == cudaSuccess && attributes.type == cudaMemoryTypeHost;
+}
+
 void copy(Stream stream, void* dst, const void* src, size_t bytes, CopyKind kind) {
   constexpr cudaMemcpyKind kKinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice};
   DeviceGuard guard(stream.device.index);
+  if (kind != CopyKind::DeviceToDevice && capturing(stream)) {
+    const bool reads = kind == CopyKind::DeviceToHost;
+    LM_CHECK(is_pinned(reads ? dst : src), DeviceError, "cuda: while a graph is captured, ",
+             reads ? "nothing can be read from" : "nothing on the host can be copied to", " ", stream.device,
+             "; need a step that leaves its results there and finds its inputs there");
+  }
   LM_CUDA_CHECK(cudaMemcpyAsync(dst, src, bytes, kKinds[int(kind)], handle(stream)));
-  if (kind != CopyKind::DeviceToHost) return;
-  cudaPointerAttributes attributes;
-  const bool pinned =
-      cudaPointerGetAttributes(&attributes, dst) == cudaSuccess && attributes.type == cudaMemoryTypeHost;
-  if (!pinned) LM_CUDA_CHECK(cudaStreamSynchronize(handle(stream)));
+  if (kind == CopyKind::DeviceToHost && !is_pinned(dst)) LM_CUDA_CHECK(cudaStreamSynchronize(handle(stream)));
 }
 
 // Per thread and device; null is the default stream.
@@ -140,26 +198,46 @@ struct Graph {
   Stream stream;
   CachingAllocator::PoolId pool;
   cudaGraphExec_t executable = nullptr;
+  std::vector<cudaStream_t> launched_in;
 };
 
 void* begin_capture(Stream stream) {
   DeviceGuard guard(stream.device.index);
-  auto graph = std::make_unique<Graph>(Graph{stream, allocator(stream.device.index).create_pool()});
+  LM_CHECK(devices().caching, DeviceError, "cuda: a graph needs the memory cache, which LAMINA_CUDA_CACHE turns off");
+  CachingAllocator& memory = allocator(stream.device.index);
+  auto graph = std::make_unique<Graph>(Graph{stream, memory.create_pool(), nullptr, {}});
   LM_CUDA_CHECK(cudaStreamBeginCapture(handle(stream), cudaStreamCaptureModeThreadLocal));
-  allocator(stream.device.index).begin_capture(graph->pool, stream.handle);
+  memory.begin_capture(graph->pool, stream.handle);
   return graph.release();
 }
-void end_capture(void* g) {
+void end_capture(void* g, bool keep) {
   Graph& graph = *static_cast<Graph*>(g);
-  allocator(graph.stream.device.index).end_capture(graph.stream.handle);
   cudaGraph_t captured = nullptr;
-  LM_CUDA_CHECK(cudaStreamEndCapture(handle(graph.stream), &captured));
-  const cudaError_t status = cudaGraphInstantiate(&graph.executable, captured, 0);
+  cudaError_t status = cudaStreamEndCapture(handle(graph.stream), &captured);
+  allocator(graph.stream.device.index).end_capture(graph.stream.handle);
+  if (!keep) {
+    cudaGetLastError();
+    if (captured) cudaGraphDestroy(captured);
+    return;
+  }
+  LM_CUDA_CHECK(status);
+  status = cudaGraphInstantiate(&graph.executable, captured, 0);
   cudaGraphDestroy(captured);
   LM_CUDA_CHECK(status);
 }
+void launch_graph(void* g, Stream stream) {
+  Graph& graph = *static_cast<Graph*>(g);
+  DeviceGuard guard(stream.device.index);
+  if (std::find(graph.launched_in.begin(), graph.launched_in.end(), handle(stream)) == graph.launched_in.end())
+    graph.launched_in.push_back(handle(stream));
+  LM_CUDA_CHECK(cudaGraphLaunch(graph.executable, handle(stream)));
+}
+// Its memory may serve others once the last launch is over.
 void destroy_graph(void* g) noexcept {
   std::unique_ptr<Graph> graph(static_cast<Graph*>(g));
+  const RelaxedCapture relaxed;
+  for (cudaStream_t stream : graph->launched_in) cudaStreamSynchronize(stream);  // fails for a stream that is gone
+  cudaGetLastError();
   if (graph->executable) cudaGraphExecDestroy(graph->executable);
   allocator(graph->stream.device.index).release_pool(graph->pool);
 }
@@ -176,9 +254,11 @@ constinit const Backend backend_table = {
           return std::string(properties.name);
         },
     .allocate = allocate,
-    .release = [](int8_t device, void* data) noexcept { allocator(device).free(data); },
-    .record_stream = [](Stream stream,
-                        void* data) { allocator(stream.device.index).record_stream(data, stream.handle); },
+    .release = free_memory,
+    .record_stream =
+        [](Stream stream, void* data) {
+          if (devices().caching) allocator(stream.device.index).record_stream(data, stream.handle);
+        },
     .empty_cache = [](int8_t device) { allocator(device).empty_cache(); },
     .memory_stats = memory_stats,
     .reset_peaks = [](int8_t device) { allocator(device).reset_peaks(); },
@@ -211,14 +291,14 @@ constinit const Backend backend_table = {
     .elapsed_ms = elapsed_ms,
     .begin_capture = begin_capture,
     .end_capture = end_capture,
-    .launch_graph =
-        [](void* g, Stream stream) {
-          LM_CUDA_CHECK(cudaGraphLaunch(static_cast<Graph*>(g)->executable, handle(stream)));
-        },
+    .launch_graph = launch_graph,
     .destroy_graph = destroy_graph,
 };
 
 void* allocate_workspace(Stream stream, size_t bytes) { return allocate(stream, bytes); }
-void free_workspace(Stream stream, void* data) noexcept { allocator(stream.device.index).free(data); }
+void free_workspace(Stream stream, void* data) noexcept { free_memory(stream.device.index, data); }
+void read_back(Stream stream, void* to, const void* from, size_t bytes) {
+  copy(stream, to, from, bytes, CopyKind::DeviceToHost);
+}
 
 }  // namespace lamina::cuda

@@ -4,7 +4,7 @@
 #include <bit>
 
 #include "cuda/kernels/sort.cuh"
-#include "cuda/read_back.h"
+#include "cuda/launch.h"
 #include "cuda/sort_items.h"
 #include "kernel/index.h"
 

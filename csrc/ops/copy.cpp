@@ -147,7 +147,7 @@ static void copy_across(const Tensor& dst, const Tensor& src) {
            dst.device(), "; need one of them to be the cpu");
   const CopyKind kind = dst.device().is_cpu() ? CopyKind::DeviceToHost : CopyKind::HostToDevice;
   if (const int64_t bytes = packed.numel() * packed.itemsize())
-    backend(device).copy(stream_of(device), landed.data(), packed.data(), size_t(bytes), kind);
+    naming("copy", [&] { backend(device).copy(stream_of(device), landed.data(), packed.data(), size_t(bytes), kind); });
   if (!landed.is(dst)) copy_into(dst, landed);
 }
 

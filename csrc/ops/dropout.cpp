@@ -45,7 +45,7 @@ Tensor dropout(const Tensor& input, double p, bool training) {
   const Tensor x = cast(input, compute_type(input.dtype()));
   // A channels-last tensor stays channels-last; anything with gaps or repeats becomes row-major.
   const Shape strides = is_dense(x.sizes(), x.strides()) ? x.strides() : row_major(x.sizes());
-  const Dropout op{p, default_generator().take(random_blocks(x.numel(), 4)), strides};
+  const Dropout op{p, default_generator().take(random_blocks(x.numel(), 4), x.device()), strides};
   return cast(apply(op, x), input.dtype());
 }
 

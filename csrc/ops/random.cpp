@@ -16,11 +16,11 @@ Generator& generator_or_default(Generator* generator) { return generator ? *gene
 
 // Fill a contiguous float or double tensor.
 void fill_uniform(const Tensor& out, Generator* generator, double low = 0, double high = 1) {
-  Philox philox = generator_or_default(generator).take(random_blocks(out.numel(), out.itemsize()));
+  Philox philox = generator_or_default(generator).take(random_blocks(out.numel(), out.itemsize()), out.device());
   kernel::random_uniform(stream_of(out.device()), philox, out.dtype(), out.data(), out.numel(), low, high);
 }
 void fill_normal(const Tensor& out, Generator* generator, double mean, double std) {
-  Philox philox = generator_or_default(generator).take(random_blocks(out.numel(), out.itemsize()));
+  Philox philox = generator_or_default(generator).take(random_blocks(out.numel(), out.itemsize()), out.device());
   kernel::random_normal(stream_of(out.device()), philox, out.dtype(), out.data(), out.numel(), mean, std);
 }
 
@@ -61,7 +61,7 @@ Tensor draw_into(const Tensor& self, const char* op, F&& f) {
 }
 
 void fill_integers(const Tensor& out, Generator* generator, int64_t low, int64_t high) {
-  Philox philox = generator_or_default(generator).take(random_blocks(out.numel(), 8));
+  Philox philox = generator_or_default(generator).take(random_blocks(out.numel(), 8), out.device());
   kernel::random_integers(stream_of(out.device()), philox, out.data<int64_t>(), out.numel(), low, high);
 }
 
@@ -276,7 +276,7 @@ Tensor geometric_(const Tensor& self, double p, Generator* generator) {
 Tensor bernoulli_(const Tensor& self, double p, Generator* generator) {
   LM_CHECK(p >= 0 && p <= 1, ValueError, "bernoulli_: p is ", p, "; need 0 <= p <= 1");
   Tensor values = empty_tensor(self.sizes(), DType::Bool, self.device());
-  Philox philox = generator_or_default(generator).take(random_blocks(values.numel(), 4));
+  Philox philox = generator_or_default(generator).take(random_blocks(values.numel(), 4), self.device());
   kernel::random_bernoulli(stream_of(self.device()), philox, values.data<uint8_t>(), values.numel(), p);
   return replace(self, values, "bernoulli_");
 }

@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include "core/backend.h"
+#include "core/capture.h"
 #include "core/errors.h"
 #include "python/tensor.h"
 
@@ -57,15 +58,6 @@ struct CudaEvent {
     device = stream.device;
     b.record_event(event, stream);
   }
-};
-
-struct CudaGraph {
-  Stream stream;
-  void* graph;
-
-  explicit CudaGraph(Stream stream) : stream(stream), graph(backend(stream.device).begin_capture(stream)) {}
-  CudaGraph(const CudaGraph&) = delete;
-  ~CudaGraph() { backend(stream.device).destroy_graph(graph); }
 };
 
 void wait_for(Stream stream, Stream other) {
@@ -131,11 +123,11 @@ void bind_cuda(py::module_& m) {
         return backend(start.device).elapsed_ms(start.recorded("elapsed_time"), end.recorded("elapsed_time"));
       });
 
-  py::class_<CudaGraph>(m, "CudaGraph")
-      .def(py::init([](const CudaStream& s) { return std::make_unique<CudaGraph>(s.stream); }))
-      .def("end", [](CudaGraph& g) { backend(g.stream.device).end_capture(g.graph); })
-      .def("launch",
-           [](CudaGraph& g, const CudaStream& s) { backend(g.stream.device).launch_graph(g.graph, s.stream); });
+  py::class_<CapturedGraph>(m, "CudaGraph", "What a stream is given between CudaGraph(stream) and end().")
+      .def(py::init([](const CudaStream& s) { return std::make_unique<CapturedGraph>(s.stream); }))
+      .def("end", &CapturedGraph::end)
+      .def("abandon", &CapturedGraph::abandon)
+      .def("launch", [](CapturedGraph& g, const CudaStream& s) { g.launch(s.stream); });
 }
 
 }  // namespace lamina::python

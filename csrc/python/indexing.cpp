@@ -123,7 +123,7 @@ Tensor value_of(PyObject* o) {
 }  // namespace
 
 PyObject* get_item(PyObject* self, PyObject* key) {
-  return guarded([&] { return wrap(get(unwrap(self), key)); });
+  return guarded([&] { return naming("index", [&] { return wrap(get(unwrap(self), key)); }); });
 }
 
 int set_item(PyObject* self, PyObject* key, PyObject* value) {

@@ -155,8 +155,10 @@ class Graph:
             self._graph = _core.CudaGraph(self._stream)
             try:
                 self.result = step()
-            finally:
-                self._graph.end()
+            except BaseException:
+                self._graph.abandon()
+                raise
+            self._graph.end()
         current_stream(device).wait_stream(self._stream)
 
     def __call__(self) -> Any:

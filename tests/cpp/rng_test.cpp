@@ -30,27 +30,28 @@ constexpr DType dtype_of(double) { return DType::F64; }
 template <class T>
 std::vector<T> uniform(Generator& generator, int64_t n, double low = 0, double high = 1) {
   std::vector<T> out(n);
-  kernel::random_uniform(Stream{}, generator.take(random_blocks(n, sizeof(T))), dtype_of(T()), out.data(), n, low,
-                         high);
+  kernel::random_uniform(Stream{}, generator.take(random_blocks(n, sizeof(T)), Device()), dtype_of(T()), out.data(), n,
+                         low, high);
   return out;
 }
 
 template <class T>
 std::vector<T> normal(Generator& generator, int64_t n, double mean = 0, double std = 1) {
   std::vector<T> out(n);
-  kernel::random_normal(Stream{}, generator.take(random_blocks(n, sizeof(T))), dtype_of(T()), out.data(), n, mean, std);
+  kernel::random_normal(Stream{}, generator.take(random_blocks(n, sizeof(T)), Device()), dtype_of(T()), out.data(), n,
+                        mean, std);
   return out;
 }
 
 std::vector<int64_t> integers(Generator& generator, int64_t n, int64_t low, int64_t high) {
   std::vector<int64_t> out(n);
-  kernel::random_integers(Stream{}, generator.take(random_blocks(n, 8)), out.data(), n, low, high);
+  kernel::random_integers(Stream{}, generator.take(random_blocks(n, 8), Device()), out.data(), n, low, high);
   return out;
 }
 
 std::vector<uint8_t> bernoulli(Generator& generator, int64_t n, double p) {
   std::vector<uint8_t> out(n);
-  kernel::random_bernoulli(Stream{}, generator.take(random_blocks(n, 4)), out.data(), n, p);
+  kernel::random_bernoulli(Stream{}, generator.take(random_blocks(n, 4), Device()), out.data(), n, p);
   return out;
 }
 

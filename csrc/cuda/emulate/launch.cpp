@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "cuda/emulate/shared.h"
+#include "cuda/memory.h"
 
 namespace lamina::emulate {
 namespace {
@@ -34,6 +35,8 @@ std::string family(std::string name) {
 }
 
 }  // namespace
+
+void (*enqueue_kernel)(void* stream, std::function<void()> kernel) = nullptr;
 
 const std::set<std::string>& launched_kernels() { return names(); }
 
@@ -64,3 +67,10 @@ void run_grid(const void* kernel, dim3 grid, dim3 dim, size_t shared_bytes, void
 }
 
 }  // namespace lamina::emulate
+
+// What cuda/runtime.cpp has better, where it is linked.
+namespace lamina::cuda {
+[[gnu::weak]] void* allocate_workspace(Stream, size_t bytes) { return emulate::allocate_guarded(bytes); }
+[[gnu::weak]] void free_workspace(Stream, void* data) noexcept { emulate::free_guarded(data); }
+[[gnu::weak]] void read_back(Stream, void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+}  // namespace lamina::cuda

@@ -1,5 +1,6 @@
 // Runs a grid: its blocks one after the other in random order, each by run_block(). Counts the kernels it has run.
 #pragma once
+#include <functional>
 #include <set>
 #include <string>
 #include <tuple>
@@ -15,14 +16,22 @@ void run_grid(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, vo
 // Names of the kernels launched so far, without template arguments.
 const std::set<std::string>& launched_kernels();
 
+// Where there are streams (runtime/streams.cpp), kernels run when their turn comes; at once where this is null.
+extern void (*enqueue_kernel)(void* stream, std::function<void()> kernel);
+
 template <class... P, class... A>
-void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, const A&... args) {
-  const std::tuple<P...> values(args...);
-  const auto body = [&] { std::apply(kernel, values); };
-  using Body = decltype(body);
-  run_grid(
-      reinterpret_cast<const void*>(kernel), grid, block, shared_bytes,
-      [](const void* closure) { (*static_cast<const Body*>(closure))(); }, &body);
+void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, void* stream, const A&... args) {
+  auto run = [=, values = std::tuple<P...>(args...)] {
+    const auto body = [&] { std::apply(kernel, values); };
+    using Body = decltype(body);
+    run_grid(
+        reinterpret_cast<const void*>(kernel), grid, block, shared_bytes,
+        [](const void* closure) { (*static_cast<const Body*>(closure))(); }, &body);
+  };
+  if (enqueue_kernel)
+    enqueue_kernel(stream, std::move(run));
+  else
+    run();
 }
 
 }  // namespace lamina::emulate

@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(256)
   const int64_t block = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (block >= blocks) return;
   typename Make::Result v[Make::kValues];
-  make(philox(uint64_t(block)), v);
+  make(philox.resolved()(uint64_t(block)), v);
 #pragma unroll
   for (int k = 0; k < Make::kValues; ++k) {
     const int64_t i = place<Make::kValues>(block, k);
@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(256)
     const int64_t i = place<4>(block, k);
     if (i < n) v[k] = x[i];
   }
-  const Philox::Block bits = philox(uint64_t(block));
+  const Philox::Block bits = philox.resolved()(uint64_t(block));
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
     const int64_t i = place<4>(block, k);
