@@ -1,8 +1,7 @@
 # The CUDA backend: csrc/cuda into liblamina_cuda.so (Note [The CUDA library], core/backend.h), with NVIDIA's runtime linked
 # statically and nothing of the driver, cuBLAS or cuDNN.
-set(LAMINA_CUDA AUTO CACHE STRING
-    "AUTO: when nvcc >= 12.8 is found; ON; OFF; EMULATE: the kernels run on the CPU, for tests without a GPU")
-set_property(CACHE LAMINA_CUDA PROPERTY STRINGS AUTO ON OFF EMULATE)
+set(LAMINA_CUDA AUTO CACHE STRING "AUTO: when nvcc >= 12.8 is found; ON; OFF")
+set_property(CACHE LAMINA_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(LAMINA_CUDA_ARCHITECTURES 90a CACHE STRING "GPU architectures to compile for; 90a is what is tested")
 
 set(LAMINA_WITH_CUDA OFF)
@@ -45,12 +44,5 @@ if(LAMINA_WITH_CUDA)
   install(TARGETS lamina_cuda LIBRARY DESTINATION lamina)
   target_compile_options(lamina_cuda PRIVATE
     "$<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings;-Xptxas=-v,-warn-spills;--expt-relaxed-constexpr>")
-endif()
-if(LAMINA_CUDA STREQUAL "EMULATE")
-  include(emulate)
-  lamina_add_emulated_kernels(lamina_cuda csrc/cuda/runtime.cpp csrc/cuda/library.cpp
-                              csrc/cuda/emulate/runtime/streams.cpp csrc/cuda/emulate/runtime/memory.cpp)
-  target_include_directories(lamina_cuda BEFORE PRIVATE csrc/cuda/emulate/runtime)  # <cuda_runtime.h>
-  target_compile_definitions(lamina_cuda PRIVATE LAMINA_VERSION="${PROJECT_VERSION}")
 endif()
 message(STATUS "CUDA backend: LAMINA_CUDA=${LAMINA_CUDA}, compiled by nvcc: ${LAMINA_WITH_CUDA}")
