@@ -4,7 +4,7 @@
 function(lamina_add_emulated_kernels library)
   file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/*.cu)
   file(GLOB emulator CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/emulate/*.cpp
-       ${PROJECT_SOURCE_DIR}/csrc/cuda/caching.cpp)
+       ${PROJECT_SOURCE_DIR}/csrc/cuda/caching.cpp ${PROJECT_SOURCE_DIR}/csrc/cuda/pinned.cpp)
   add_library(${library} OBJECT ${kernels} ${emulator} ${ARGN})
   set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX)
   target_compile_definitions(${library} PUBLIC LM_EMULATE)

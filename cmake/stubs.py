@@ -49,18 +49,22 @@ _DType: TypeAlias = "dtype"
 _Device: TypeAlias = "device"
 
 class CudaStream:
-    def __init__(self, device: int = 0, priority: int = 0) -> None: ...
+    def __init__(self, device: Any = None, priority: int = 0) -> None: ...
     device: device
     device_index: int
     cuda_stream: int
+    def record_event(self, event: CudaEvent | None = None) -> CudaEvent: ...
     def query(self) -> bool: ...
     def synchronize(self) -> None: ...
     def wait_stream(self, other: CudaStream) -> None: ...
     def wait_event(self, event: CudaEvent) -> None: ...
 
 class CudaEvent:
-    def __init__(self, enable_timing: bool = False) -> None: ...
+    def __init__(
+        self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False
+    ) -> None: ...
     def record(self, stream: CudaStream | None = None) -> None: ...
+    def wait(self, stream: CudaStream | None = None) -> None: ...
     def query(self) -> bool: ...
     def synchronize(self) -> None: ...
     def elapsed_time(self, end: CudaEvent) -> float: ...
@@ -68,6 +72,7 @@ class CudaEvent:
 class CudaGraph:
     def __init__(self, stream: CudaStream) -> None: ...
     def end(self) -> None: ...
+    def abandon(self) -> None: ...
     def launch(self, stream: CudaStream) -> None: ...
 
 class Node:
@@ -143,6 +148,8 @@ PYTHON_TYPES = {
     "numpy": "Any",
     "retain_grad": "None",
     "is_inference": "bool",
+    "is_pinned": "bool",
+    "record_stream": "None",
 }
 
 
@@ -166,7 +173,10 @@ def parameters(row: dict, method: bool) -> str:
         else:
             texts.append(f"{name}: {kind}" + (f" = {'...' if 'inf' in default else default}" if default else ""))
     if row["creates"]:
-        texts += ([] if any(t.startswith("*") for t in texts) else ["*"]) + ["requires_grad: bool = False"]
+        texts += ([] if any(t.startswith("*") for t in texts) else ["*"]) + [
+            "requires_grad: bool = False",
+            "pin_memory: bool = False",
+        ]
     return ", ".join(texts)
 
 
@@ -234,7 +244,7 @@ def main(module_path: str, output: str) -> None:
             callable(value)
             and not name.startswith("__")
             and not isinstance(value, type)
-            and f"def {name}(" not in known
+            and f"\ndef {name}(" not in known  # a method of that name is another thing
         ):
             lines.append(f"def {name}(*args: Any, **kwargs: Any) -> Any: ...")
     pathlib.Path(output).write_text(unshadowed("\n".join(lines) + "\n"))

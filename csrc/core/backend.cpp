@@ -13,6 +13,10 @@ constinit const CudaLibrary* cuda_library = nullptr;
 Device default_device() { return default_device_; }
 void set_default_device(Device device) { default_device_ = device; }
 
+[[gnu::tls_model("initial-exec")]] static constinit thread_local Device current_cuda_device_{DeviceType::CUDA};
+Device current_cuda_device() { return current_cuda_device_; }
+void set_current_cuda_device(Device device) { current_cuda_device_ = device; }
+
 namespace {
 
 // Null, and why, where there is none.
@@ -47,6 +51,8 @@ const Loaded& loaded() {
 }
 
 }  // namespace
+
+bool has_cuda() { return loaded().library && loaded().library->backend->device_count() > 0; }
 
 const Backend& backend(Device device) {
   LM_CHECK(loaded().library, RuntimeError, "device: '", device, "' cannot be used: ", loaded().why_none);

@@ -20,6 +20,8 @@ struct Backend {
   int (*device_count)();      // 0 where there is no driver or no device
   std::string (*why_none)();  // why device_count() is 0
   std::string (*device_name)(int8_t device);
+  std::vector<std::pair<const char*, int64_t>> (*device_properties)(int8_t device);  // PyTorch's names
+  std::pair<size_t, size_t> (*memory_info)(int8_t device);                           // bytes free, bytes in all
 
   // Memory belongs to the stream it was taken for: freed, it may be handed out again to that stream at once, as a
   // stream runs in order. Throws OutOfMemoryError.
@@ -29,11 +31,13 @@ struct Backend {
   void (*empty_cache)(int8_t device);
   std::vector<std::pair<const char*, int64_t>> (*memory_stats)(int8_t device);
   void (*reset_peaks)(int8_t device);
-  void* (*allocate_pinned)(size_t bytes);  // host memory that copies reach without waiting
+  // Page-locked host memory. Released while copies from or to it are queued, it is not handed out again before them.
+  void* (*allocate_pinned)(size_t bytes);
   void (*release_pinned)(void* data) noexcept;
+  bool (*is_pinned)(const void* data);
 
-  // In the order of the stream. A copy to memory that is not pinned has happened when this returns; one from such
-  // memory has read its source.
+  // In the order of the stream. From and to pinned memory it happens later; a copy to any other host memory has
+  // happened when this returns, and one from such memory has read its source.
   void (*copy)(Stream stream, void* dst, const void* src, size_t bytes, CopyKind kind);
 
   // Streams and events are the device's own handles. The current stream belongs to the calling thread.
@@ -44,7 +48,8 @@ struct Backend {
   void (*synchronize)(Stream stream);
   void (*synchronize_device)(int8_t device);
   bool (*stream_done)(Stream stream);
-  void* (*create_event)(int8_t device, bool timing);
+  // Waiting for a blocking event sleeps; for any other the host may spin.
+  void* (*create_event)(int8_t device, bool timing, bool blocking);
   void (*destroy_event)(void* event) noexcept;
   void (*record_event)(void* event, Stream stream);
   void (*wait_event)(Stream stream, void* event);
@@ -72,6 +77,8 @@ struct CudaLibrary {
 };
 extern const CudaLibrary* cuda_library;
 
+// Whether there is a CUDA device. Looks for one when first asked.
+bool has_cuda();
 // The backend of `device`. Throws RuntimeError, with the reason, where the device cannot be used.
 const Backend& backend(Device device);
 

@@ -18,6 +18,9 @@ struct Device {
 // Where this thread's factories make tensors when no device is named: the CPU unless set (`with device("cuda")`).
 Device default_device();
 void set_default_device(Device device);
+// What "cuda" without an index means to this thread: the first one unless set.
+Device current_cuda_device();
+void set_current_cuda_device(Device device);
 
 struct Stream {
   Device device;

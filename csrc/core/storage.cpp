@@ -1,5 +1,5 @@
-// Three kinds of memory behind one struct: inside the header's own block, in a large block of its own, or somebody
-// else's.
+// The kinds of memory behind one struct: inside the header's own block, in a large block of its own, a device's, or
+// somebody else's.
 #include "core/storage.h"
 
 #include <pthread.h>
@@ -21,6 +21,9 @@ constexpr size_t kListed = size_t{1} << 20;  // smaller storages would not expla
 
 // An empty storage still has an address of its own.
 size_t small_bytes(size_t nbytes) { return kHeader + std::max<size_t>(nbytes, 1); }
+
+// Page-locked memory serves every CUDA device; the first one's backend gives it.
+constexpr Device kFirstCuda{DeviceType::CUDA};
 
 // 1.5 MiB
 std::string human(double bytes) {
@@ -102,6 +105,11 @@ Ref<Storage> Storage::create(size_t nbytes, Device device) {
   return Ref<Storage>(storage);
 }
 
+Ref<Storage> Storage::create_pinned(size_t nbytes) {
+  void* data = backend(kFirstCuda).allocate_pinned(nbytes);
+  return Ref<Storage>(new (small_alloc(sizeof(Storage))) Storage(Device(), Kind::Pinned, data, nbytes));
+}
+
 Ref<Storage> Storage::external(void* data, size_t nbytes, Device device, Release release, void* context) {
   Storage* storage = new (small_alloc(sizeof(Storage))) Storage(device, Kind::External, data, nbytes);
   storage->owner_ = {release, context};
@@ -117,6 +125,8 @@ void Storage::destroy() {
     large_free(data, block_bytes_);
   } else if (kind == Kind::Backend) {
     backend(device).release(device.index, data);
+  } else if (kind == Kind::Pinned) {
+    backend(kFirstCuda).release_pinned(data);
   } else if (owner_.release) {
     owner_.release(owner_.context);
   }

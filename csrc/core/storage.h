@@ -13,13 +13,16 @@ namespace lamina {
 
 struct Storage : RefCounted {
   Device device;
-  enum class Kind : uint8_t { Small, Large, External, Backend } kind = Kind::Small;
+  enum class Kind : uint8_t { Small, Large, External, Backend, Pinned } kind = Kind::Small;
   void* data = nullptr;  // 64-byte aligned unless external
   size_t nbytes = 0;
   std::atomic<uint32_t> version{0};  // writes in place so far: saved tensors compare it (autograd)
 
   // Uninitialized memory. Throws OutOfMemoryError, which lists the largest live storages.
   static Ref<Storage> create(size_t nbytes, Device device = {});
+
+  // Memory of the CPU that a CUDA device reads and writes by itself (Backend::allocate_pinned).
+  static Ref<Storage> create_pinned(size_t nbytes);
 
   // Memory of someone else (NumPy, DLPack), handed back by `release(context)` when the last view goes.
   using Release = void (*)(void* context);

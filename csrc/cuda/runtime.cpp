@@ -11,6 +11,7 @@
 #include "cuda/caching.h"
 #include "cuda/library.h"
 #include "cuda/memory.h"
+#include "cuda/pinned.h"
 
 namespace lamina::cuda {
 
@@ -67,6 +68,7 @@ void* record(void*, void* stream) {
   return event;
 }
 bool done(void*, void* event) {
+  const RelaxedCapture relaxed;
   const cudaError_t status = cudaEventQuery(event_of(event));
   if (status == cudaErrorNotReady) return false;
   LM_CUDA_CHECK(status);
@@ -74,10 +76,29 @@ bool done(void*, void* event) {
   return true;
 }
 void wait(void*, void* event) {
+  const RelaxedCapture relaxed;
   LM_CUDA_CHECK(cudaEventSynchronize(event_of(event)));
   LM_CUDA_CHECK(cudaEventDestroy(event_of(event)));
 }
 constexpr MemorySource kSource{nullptr, reserve, release, record, done, wait};
+
+void* reserve_pinned(void*, size_t bytes) {
+  const RelaxedCapture relaxed;
+  void* p = nullptr;
+  if (cudaHostAlloc(&p, bytes, cudaHostAllocPortable) == cudaSuccess) return p;
+  cudaGetLastError();
+  return nullptr;
+}
+void release_pinned(void*, void* p, size_t) {
+  const RelaxedCapture relaxed;
+  cudaFreeHost(p);
+}
+constexpr MemorySource kPinnedSource{nullptr, reserve_pinned, release_pinned, record, done, wait};
+// Never destroyed, as the devices.
+PinnedAllocator& pinned() {
+  static PinnedAllocator* found = new PinnedAllocator(kPinnedSource);
+  return *found;
+}
 
 // --- devices ---
 
@@ -108,6 +129,33 @@ Devices& devices() {
   return *found;
 }
 CachingAllocator& allocator(int8_t device) { return *devices().allocators[size_t(device)]; }
+
+cudaDeviceProp properties_of(int8_t device) {
+  cudaDeviceProp properties;
+  LM_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
+  return properties;
+}
+std::vector<std::pair<const char*, int64_t>> device_properties(int8_t device) {
+  const cudaDeviceProp p = properties_of(device);
+  return {{"major", p.major},
+          {"minor", p.minor},
+          {"total_memory", int64_t(p.totalGlobalMem)},
+          {"multi_processor_count", p.multiProcessorCount},
+          {"warp_size", p.warpSize},
+          {"max_threads_per_block", p.maxThreadsPerBlock},
+          {"max_threads_per_multi_processor", p.maxThreadsPerMultiProcessor},
+          {"regs_per_multiprocessor", p.regsPerMultiprocessor},
+          {"shared_memory_per_block", int64_t(p.sharedMemPerBlock)},
+          {"shared_memory_per_block_optin", int64_t(p.sharedMemPerBlockOptin)},
+          {"shared_memory_per_multiprocessor", int64_t(p.sharedMemPerMultiprocessor)},
+          {"L2_cache_size", p.l2CacheSize}};
+}
+std::pair<size_t, size_t> memory_info(int8_t device) {
+  DeviceGuard guard(device);
+  size_t unused = 0, total = 0;
+  LM_CUDA_CHECK(cudaMemGetInfo(&unused, &total));
+  return {unused, total};
+}
 
 void* allocate(Stream stream, size_t bytes) {
   DeviceGuard guard(stream.device.index);
@@ -147,7 +195,7 @@ bool capturing(Stream stream) {
   LM_CUDA_CHECK(cudaStreamIsCapturing(handle(stream), &status));
   return status != cudaStreamCaptureStatusNone;
 }
-bool is_pinned(const void* host) {
+bool is_locked(const void* host) {
   cudaPointerAttributes attributes;
   return cudaPointerGetAttributes(&attributes, host) == cudaSuccess && attributes.type == cudaMemoryTypeHost;
 }
@@ -155,14 +203,16 @@ bool is_pinned(const void* host) {
 void copy(Stream stream, void* dst, const void* src, size_t bytes, CopyKind kind) {
   constexpr cudaMemcpyKind kKinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice};
   DeviceGuard guard(stream.device.index);
-  if (kind != CopyKind::DeviceToDevice && capturing(stream)) {
-    const bool reads = kind == CopyKind::DeviceToHost;
-    LM_CHECK(is_pinned(reads ? dst : src), DeviceError, "cuda: while a graph is captured, ",
-             reads ? "nothing can be read from" : "nothing on the host can be copied to", " ", stream.device,
-             "; need a step that leaves its results there and finds its inputs there");
-  }
+  const bool reads = kind == CopyKind::DeviceToHost;
+  const void* host = reads ? dst : src;
+  const bool captured = kind != CopyKind::DeviceToDevice && capturing(stream);
+  LM_CHECK(!captured || pinned().keep(host), DeviceError, "cuda: while a graph is captured, ",
+           reads ? "nothing can be read from" : "nothing on the host can be copied to", " ", stream.device,
+           "; need a step that leaves its results there and finds its inputs there");
   LM_CUDA_CHECK(cudaMemcpyAsync(dst, src, bytes, kKinds[int(kind)], handle(stream)));
-  if (kind == CopyKind::DeviceToHost && !is_pinned(dst)) LM_CUDA_CHECK(cudaStreamSynchronize(handle(stream)));
+  if (kind == CopyKind::DeviceToDevice || captured || pinned().use(host, stream.handle)) return;
+  // Ordinary memory has been read when the call returns. What somebody else locked is not ours to keep until then.
+  if (reads || is_locked(host)) LM_CUDA_CHECK(cudaStreamSynchronize(handle(stream)));
 }
 
 // Per thread and device; null is the default stream.
@@ -180,10 +230,11 @@ bool finished(cudaError_t status) {
   LM_CUDA_CHECK(status);
   return true;
 }
-void* create_event(int8_t device, bool timing) {
+void* create_event(int8_t device, bool timing, bool blocking) {
   DeviceGuard guard(device);
   cudaEvent_t event;
-  LM_CUDA_CHECK(cudaEventCreateWithFlags(&event, timing ? cudaEventDefault : cudaEventDisableTiming));
+  const unsigned flags = (timing ? 0 : cudaEventDisableTiming) | (blocking ? cudaEventBlockingSync : 0);
+  LM_CUDA_CHECK(cudaEventCreateWithFlags(&event, flags));
   return event;
 }
 double elapsed_ms(void* start, void* end) {
@@ -247,28 +298,25 @@ void destroy_graph(void* g) noexcept {
 constinit const Backend backend_table = {
     .device_count = [] { return devices().count; },
     .why_none = [] { return devices().why_none; },
-    .device_name =
-        [](int8_t device) {
-          cudaDeviceProp properties;
-          LM_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
-          return std::string(properties.name);
-        },
+    .device_name = [](int8_t device) { return std::string(properties_of(device).name); },
+    .device_properties = device_properties,
+    .memory_info = memory_info,
     .allocate = allocate,
     .release = free_memory,
     .record_stream =
         [](Stream stream, void* data) {
           if (devices().caching) allocator(stream.device.index).record_stream(data, stream.handle);
         },
-    .empty_cache = [](int8_t device) { allocator(device).empty_cache(); },
+    .empty_cache =
+        [](int8_t device) {
+          allocator(device).empty_cache();
+          pinned().empty_cache();
+        },
     .memory_stats = memory_stats,
     .reset_peaks = [](int8_t device) { allocator(device).reset_peaks(); },
-    .allocate_pinned =
-        [](size_t bytes) {
-          void* data = nullptr;
-          LM_CUDA_CHECK(cudaHostAlloc(&data, bytes ? bytes : 1, cudaHostAllocPortable));
-          return data;
-        },
-    .release_pinned = [](void* data) noexcept { cudaFreeHost(data); },
+    .allocate_pinned = [](size_t bytes) { return pinned().allocate(bytes); },
+    .release_pinned = [](void* data) noexcept { pinned().free(data); },
+    .is_pinned = [](const void* data) { return pinned().owns(data); },
     .copy = copy,
     .current_stream = [](int8_t device) { return current[device]; },
     .set_current_stream = [](Stream stream) { current[stream.device.index] = stream.handle; },

@@ -108,22 +108,53 @@ struct Cast {
   Grads backward(Ctx&, const Tensor& grad) const { return {cast(grad, from)}; }
 };
 
+// Memory for a copy of x in pinned memory, in its order where it is dense.
+Tensor empty_pinned_like(const Tensor& x) {
+  const Shape strides = is_dense(x.sizes(), x.strides()) ? x.strides() : row_major(x.sizes());
+  return from_storage(Storage::create_pinned(size_t(x.numel() * x.itemsize())), x.sizes(), strides, x.dtype());
+}
+
 struct ToDevice {
   static constexpr const char* kName = "to";
   Device from, to;
+  bool non_blocking = false;
   Tensor forward(Ctx&, const Tensor& x) const {
-    Tensor out = is_dense(x.sizes(), x.strides()) ? empty_strided_tensor(x.sizes(), x.strides(), x.dtype(), to)
-                                                  : empty_tensor(x.sizes(), x.dtype(), to);
-    copy_into(out, x);
+    Tensor out = non_blocking && to.is_cpu()        ? empty_pinned_like(x)
+                 : is_dense(x.sizes(), x.strides()) ? empty_strided_tensor(x.sizes(), x.strides(), x.dtype(), to)
+                                                    : empty_tensor(x.sizes(), x.dtype(), to);
+    copy_into(out, x, non_blocking);
     return out;
   }
   Grads backward(Ctx&, const Tensor& grad) const { return {to_device(grad, from)}; }
 };
 
+struct PinMemory {
+  static constexpr const char* kName = "pin_memory";
+  Tensor forward(Ctx&, const Tensor& x) const {
+    Tensor out = empty_pinned_like(x);
+    copy_into(out, x);
+    return out;
+  }
+  Grads backward(Ctx&, const Tensor& grad) const { return {grad}; }
+};
+
 }  // namespace
 
-Tensor to_device(const Tensor& x, Device device) {
-  return x.device() == device ? x : apply(ToDevice{x.device(), device}, x);
+Tensor to_device(const Tensor& x, Device device, bool non_blocking) {
+  return x.device() == device ? x : apply(ToDevice{x.device(), device, non_blocking}, x);
+}
+
+bool is_pinned(const Tensor& x) {
+  const Storage& storage = *x->storage;
+  if (storage.kind == Storage::Kind::Pinned) return true;
+  // An array over pinned memory, come back as a tensor.
+  return storage.kind == Storage::Kind::External && x.device().is_cpu() && has_cuda() &&
+         backend({DeviceType::CUDA}).is_pinned(x.data());
+}
+
+Tensor pin_memory(const Tensor& x) {
+  LM_CHECK(x.device().is_cpu(), RuntimeError, "pin_memory: the tensor is on ", x.device(), "; need one on the cpu");
+  return is_pinned(x) ? x : apply(PinMemory{}, x);
 }
 
 Tensor full_tensor(const Shape& sizes, const Scalar& value, DType dtype, Device device) {
@@ -138,7 +169,7 @@ Tensor ones_tensor(const Shape& sizes, DType dtype, Device device) { return full
 
 // Between devices bytes are copied: elements are brought to their order and dtype on the side of the source first, so
 // that a cast to fewer bytes happens before the bus, and spread out on the side of the destination.
-static void copy_across(const Tensor& dst, const Tensor& src) {
+static void copy_across(const Tensor& dst, const Tensor& src, bool non_blocking) {
   Tensor packed = cast(contiguous(src), dst.dtype());
   Tensor landed =
       dst.is_contiguous() && dst.sizes() == src.sizes() ? dst : empty_tensor(src.sizes(), dst.dtype(), dst.device());
@@ -147,15 +178,20 @@ static void copy_across(const Tensor& dst, const Tensor& src) {
            dst.device(), "; need one of them to be the cpu");
   const CopyKind kind = dst.device().is_cpu() ? CopyKind::DeviceToHost : CopyKind::HostToDevice;
   if (const int64_t bytes = packed.numel() * packed.itemsize())
-    naming("copy", [&] { backend(device).copy(stream_of(device), landed.data(), packed.data(), size_t(bytes), kind); });
+    naming("copy", [&] {
+      const Backend& b = backend(device);
+      const Stream stream = stream_of(device);
+      b.copy(stream, landed.data(), packed.data(), size_t(bytes), kind);
+      if (!non_blocking && b.is_pinned(dst.device().is_cpu() ? landed.data() : packed.data())) b.synchronize(stream);
+    });
   if (!landed.is(dst)) copy_into(dst, landed);
 }
 
-void copy_into(const Tensor& dst, const Tensor& src) {
+void copy_into(const Tensor& dst, const Tensor& src, bool non_blocking) {
   LM_CHECK(src.dim() <= dst.dim() && broadcast(dst.sizes(), src.sizes(), "copy") == dst.sizes(), ValueError,
            "copy: a source of shape ", src.sizes(), " does not fit a destination of shape ", dst.sizes(),
            "; need a shape that broadcasts to it");
-  if (dst.device() != src.device()) return copy_across(dst, src);
+  if (dst.device() != src.device()) return copy_across(dst, src, non_blocking);
   if (may_overlap(dst, src)) {
     if (dst.data() == src.data() && dst.sizes() == src.sizes() && dst.strides() == src.strides() &&
         dst.dtype() == src.dtype())

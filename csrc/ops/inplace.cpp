@@ -112,7 +112,7 @@ Tensor before_inplace(const Tensor& self, const char* op) {
   return x;
 }
 
-void assign_inplace(Tensor& self, const Tensor& result, const char* op) {
+void assign_inplace(Tensor& self, const Tensor& result, const char* op, bool non_blocking) {
   LM_CHECK(result.sizes() == self.sizes(), ValueError, op, ": the result has shape ", result.sizes(),
            ", the tensor changed in place has ", self.sizes(), "; need equal shapes");
   LM_CHECK(is_floating(self.dtype()) || !is_floating(result.dtype()), TypeError, op, ": the result has dtype ",
@@ -132,7 +132,7 @@ void assign_inplace(Tensor& self, const Tensor& result, const char* op) {
     base->view_version = self.version();
     return refresh_view(self);
   }
-  copy_into(self, value);
+  copy_into(self, value, non_blocking);
   self.bump_version();
   if (!grad_enabled()) return;
   self->view_version = self.version();

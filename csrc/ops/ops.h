@@ -52,8 +52,9 @@ struct ShapePair {
 // --- helpers outside the tape: they compute, record nothing, and are not bound ---
 Tensor ones_tensor(const Shape& sizes, DType dtype, Device device = {});
 Tensor full_tensor(const Shape& sizes, const Scalar& value, DType dtype, Device device = {});
-// dst[...] = src, broadcast and converted. Does not bump the version.
-void copy_into(const Tensor& dst, const Tensor& src);
+// dst[...] = src, broadcast and converted. Does not bump the version. `non_blocking`: between devices and pinned
+// memory, returns before it has happened.
+void copy_into(const Tensor& dst, const Tensor& src, bool non_blocking = false);
 // A copy in the memory order of x where x is dense, row-major otherwise.
 Tensor copy_dense(const Tensor& x);
 Tensor add_into(Tensor a, const Tensor& b);  // a += b, returns a
@@ -62,20 +63,22 @@ bool is_contiguous(const Tensor& x, const std::string& memory_format);
 
 // --- differentiable helpers ---
 Tensor cast(const Tensor& x, DType dtype);  // x itself when nothing changes
-Tensor to_device(const Tensor& x, Device device);
+Tensor to_device(const Tensor& x, Device device, bool non_blocking = false);
+Tensor pin_memory(const Tensor& x);  // on the CPU, where copies to a CUDA device need no waiting
+bool is_pinned(const Tensor& x);
 // Every step-th index of [start, end), both clipped to the size and counted from its end when negative, as in Python.
 Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t end, int64_t step = 1);
 Tensor sum_to(const Tensor& x, const Shape& sizes);  // undoes broadcasting: sums what was repeated
 
 // --- changing a tensor in place (inplace.cpp, Note [In place]) ---
 // `self` takes the elements and the place in the tape of `result`, which was computed from before_inplace(self).
-void assign_inplace(Tensor& self, const Tensor& result, const char* op);
+void assign_inplace(Tensor& self, const Tensor& result, const char* op, bool non_blocking = false);
 // Checks that `self` may be written to and returns a handle to its present place in the tape.
 Tensor before_inplace(const Tensor& self, const char* op);
 template <class F>
-void inplace(Tensor& self, F&& compute, const char* op) {
+void inplace(Tensor& self, F&& compute, const char* op, bool non_blocking = false) {
   Tensor x = before_inplace(self, op);
-  assign_inplace(self, compute(x), op);
+  assign_inplace(self, compute(x), op, non_blocking);
 }
 
 // --- operators on Tensor, for formulas ---

@@ -4,22 +4,24 @@
 #include "core/backend.h"
 #include "core/capture.h"
 #include "core/errors.h"
-#include "python/tensor.h"
+#include "python/interop.h"
 
 namespace py = pybind11;
 
 namespace lamina::python {
 namespace {
 
-Device cuda(int index) {
-  LM_CHECK(index >= 0 && index < 64, ValueError, "cuda: device index is ", index, "; need 0 to 63");
-  return {DeviceType::CUDA, int8_t(index)};
+// A device as every function here takes it: an index, 'cuda:1', a lamina.device, or None for the current one.
+Device cuda(const py::object& device) { return cuda_device_from(device.ptr()); }
+const Backend& of(Device device) { return backend(device); }
+Stream current_stream(Device device) {
+  of(device);  // says why there is none
+  return stream_of(device);
 }
-const Backend& of(int index) { return backend(cuda(index)); }
 
 std::string why_unavailable() {
   try {
-    backend(cuda(0));
+    backend({DeviceType::CUDA});
   } catch (const RuntimeError& e) {
     return e.what();
   }
@@ -41,9 +43,11 @@ struct CudaStream {
 struct CudaEvent {
   void* event = nullptr;
   Device device;
-  bool timing;
+  bool timing, blocking;
 
-  explicit CudaEvent(bool enable_timing) : timing(enable_timing) {}
+  CudaEvent(bool enable_timing, bool blocking, bool interprocess) : timing(enable_timing), blocking(blocking) {
+    LM_CHECK(!interprocess, ValueError, "Event: interprocess=True, but events of several processes are not supported");
+  }
   CudaEvent(const CudaEvent&) = delete;
   ~CudaEvent() {
     if (event) backend(device).destroy_event(event);
@@ -52,9 +56,14 @@ struct CudaEvent {
     LM_CHECK(event, RuntimeError, "Event.", op, ": the event was never recorded; need record() first");
     return event;
   }
+  void wait(Stream stream) const {
+    if (event) backend(stream.device).wait_event(stream, event);
+  }
   void record(Stream stream) {
     const Backend& b = backend(stream.device);
-    if (!event) event = b.create_event(stream.device.index, timing);
+    LM_CHECK(!event || device == stream.device, RuntimeError, "Event.record: the event belongs to ", device,
+             ", the stream to ", stream.device, "; need an event for each device");
+    if (!event) event = b.create_event(stream.device.index, timing, blocking);
     device = stream.device;
     b.record_event(event, stream);
   }
@@ -62,7 +71,7 @@ struct CudaEvent {
 
 void wait_for(Stream stream, Stream other) {
   const Backend& b = backend(stream.device);
-  void* event = b.create_event(other.device.index, false);
+  void* event = b.create_event(other.device.index, false, false);
   b.record_event(event, other);
   b.wait_event(stream, event);
   b.destroy_event(event);
@@ -71,26 +80,38 @@ void wait_for(Stream stream, Stream other) {
 }  // namespace
 
 void bind_cuda(py::module_& m) {
-  m.def("_cuda_device_count", [] { return why_unavailable().empty() ? of(0).device_count() : 0; });
+  m.def("_cuda_device_count", [] { return has_cuda() ? backend({DeviceType::CUDA}).device_count() : 0; });
   m.def("_cuda_why_unavailable", &why_unavailable);
-  m.def("_cuda_device_name", [](int device) { return of(device).device_name(int8_t(device)); });
-  m.def(
-      "_cuda_synchronize", [](int device) { of(device).synchronize_device(int8_t(device)); },
-      py::call_guard<py::gil_scoped_release>());
-  m.def("_cuda_memory_stats", [](int device) {
+  m.def("_cuda_device", [](const py::object& device) { return cuda(device); });
+  m.def("_cuda_current_device", &current_cuda_device);
+  m.def("_cuda_set_device",
+        [](const py::object& device) { set_current_cuda_device((of(cuda(device)), cuda(device))); });
+  m.def("_cuda_device_name", [](const py::object& device) { return of(cuda(device)).device_name(cuda(device).index); });
+  m.def("_cuda_device_properties", [](const py::object& device) {
     py::dict out;
-    for (auto& [name, value] : of(device).memory_stats(int8_t(device))) out[name] = value;
+    for (auto& [name, value] : of(cuda(device)).device_properties(cuda(device).index)) out[name] = value;
     return out;
   });
-  m.def("_cuda_reset_peaks", [](int device) { of(device).reset_peaks(int8_t(device)); });
-  m.def("_cuda_empty_cache", [](int device) { of(device).empty_cache(int8_t(device)); });
+  m.def("_cuda_memory_info", [](const py::object& device) { return of(cuda(device)).memory_info(cuda(device).index); });
+  m.def("_cuda_synchronize", [](const py::object& device) {
+    const Device d = cuda(device);
+    ReleaseGil release(true);
+    of(d).synchronize_device(d.index);
+  });
+  m.def("_cuda_memory_stats", [](const py::object& device) {
+    py::dict out;
+    for (auto& [name, value] : of(cuda(device)).memory_stats(cuda(device).index)) out[name] = value;
+    return out;
+  });
+  m.def("_cuda_reset_peaks", [](const py::object& device) { of(cuda(device)).reset_peaks(cuda(device).index); });
+  m.def("_cuda_empty_cache", [](const py::object& device) { of(cuda(device)).empty_cache(cuda(device).index); });
 
-  py::class_<CudaStream>(m, "CudaStream", "A queue of work on a CUDA device: Stream(device=0, priority=0).")
-      .def(py::init([](int device, int priority) {
-             return std::make_unique<CudaStream>(
-                 Stream{cuda(device), of(device).create_stream(int8_t(device), priority)}, true);
+  py::class_<CudaStream>(m, "CudaStream", "A queue of work on a CUDA device: Stream(device=None, priority=0).")
+      .def(py::init([](const py::object& device, int priority) {
+             const Device d = cuda(device);
+             return std::make_unique<CudaStream>(Stream{d, of(d).create_stream(d.index, priority)}, true);
            }),
-           py::arg("device") = 0, py::arg("priority") = 0)
+           py::arg("device") = py::none(), py::arg("priority") = 0)
       .def_property_readonly("device", [](const CudaStream& s) { return s.stream.device; })
       .def_property_readonly("device_index", [](const CudaStream& s) { return int(s.stream.device.index); })
       .def_property_readonly("cuda_stream", [](const CudaStream& s) { return uintptr_t(s.stream.handle); })
@@ -99,23 +120,60 @@ void bind_cuda(py::module_& m) {
           "synchronize", [](const CudaStream& s) { s.on().synchronize(s.stream); },
           py::call_guard<py::gil_scoped_release>())
       .def("wait_stream", [](const CudaStream& s, const CudaStream& other) { wait_for(s.stream, other.stream); })
-      .def("wait_event",
-           [](const CudaStream& s, const CudaEvent& e) { s.on().wait_event(s.stream, e.recorded("wait")); })
-      .def("__eq__", [](const CudaStream& a, const CudaStream& b) {
-        return a.stream.device == b.stream.device && a.stream.handle == b.stream.handle;
+      .def("wait_event", [](const CudaStream& s, const CudaEvent& e) { e.wait(s.stream); })
+      .def(
+          "record_event",
+          [](const CudaStream& s, py::object event) {
+            if (event.is_none()) event = py::cast(std::make_unique<CudaEvent>(false, false, false));
+            event.cast<CudaEvent&>().record(s.stream);
+            return event;
+          },
+          py::arg("event") = py::none(), "Marks what the stream has been given so far; returns the event.")
+      .def("__eq__",
+           [](const CudaStream& a, const CudaStream& b) {
+             return a.stream.device == b.stream.device && a.stream.handle == b.stream.handle;
+           })
+      .def("__hash__", [](const CudaStream& s) { return uintptr_t(s.stream.handle); })
+      .def("__repr__", [](const CudaStream& s) {
+        return str("<lamina.cuda.Stream ", s.stream.handle, " on ", s.stream.device, ">");
       });
   m.def("_cuda_current_stream",
-        [](int device) { return std::make_unique<CudaStream>((of(device), stream_of(cuda(device))), false); });
+        [](const py::object& device) { return std::make_unique<CudaStream>(current_stream(cuda(device)), false); });
+  m.def("_cuda_default_stream", [](const py::object& device) {
+    return std::make_unique<CudaStream>((of(cuda(device)), Stream{cuda(device), nullptr}), false);
+  });
   m.def("_cuda_set_stream", [](const CudaStream& s) { s.on().set_current_stream(s.stream); });
+  add_method(
+      "record_stream",
+      [](const Tensor& x, const CudaStream& s) {
+        LM_CHECK(x.device() == s.stream.device, RuntimeError, "record_stream: the tensor is on ", x.device(),
+                 ", the stream on ", s.stream.device, "; need one device");
+        if (x->storage->kind == Storage::Kind::Backend) s.on().record_stream(s.stream, x->storage->data);
+      },
+      "Tells that work in `stream` uses this tensor too: its memory is not reused before that work is done.",
+      py::arg("stream"));
 
-  py::class_<CudaEvent>(m, "CudaEvent", "A mark in a stream: Event(enable_timing=False).")
-      .def(py::init<bool>(), py::arg("enable_timing") = false)
+  py::class_<CudaEvent>(
+      m, "CudaEvent",
+      "A mark in a stream: Event(enable_timing=False, blocking=False). Waiting for a blocking one sleeps.")
+      .def(py::init<bool, bool, bool>(), py::arg("enable_timing") = false, py::arg("blocking") = false,
+           py::arg("interprocess") = false)
       .def(
-          "record", [](CudaEvent& e, const CudaStream* s) { e.record(s ? s->stream : (of(0), stream_of(cuda(0)))); },
+          "record",
+          [](CudaEvent& e, const CudaStream* s) { e.record(s ? s->stream : current_stream(current_cuda_device())); },
           py::arg("stream") = py::none())
-      .def("query", [](const CudaEvent& e) { return backend(e.device).event_done(e.recorded("query")); })
       .def(
-          "synchronize", [](const CudaEvent& e) { backend(e.device).synchronize_event(e.recorded("synchronize")); },
+          "wait",
+          [](const CudaEvent& e, const CudaStream* s) {
+            e.wait(s ? s->stream : current_stream(current_cuda_device()));
+          },
+          py::arg("stream") = py::none(), "What the stream is given from now on waits for the event.")
+      .def("query", [](const CudaEvent& e) { return !e.event || backend(e.device).event_done(e.event); })
+      .def(
+          "synchronize",
+          [](const CudaEvent& e) {
+            if (e.event) backend(e.device).synchronize_event(e.event);
+          },
           py::call_guard<py::gil_scoped_release>())
       .def("elapsed_time", [](const CudaEvent& start, const CudaEvent& end) {
         LM_CHECK(start.timing && end.timing, RuntimeError,

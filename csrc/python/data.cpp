@@ -22,6 +22,10 @@ bool flag_argument(PyObject* o, const char* op) {
   static PyObject* name = name_of("requires_grad");
   return From<bool>::get(o, {op, name});
 }
+bool pinned_argument(PyObject* o, const char* op) {
+  static PyObject* name = name_of("pin_memory");
+  return From<bool>::get(o, {op, name});
+}
 
 // x on `device`, if one was asked for and it is another.
 Tensor place(const Tensor& x, std::optional<Device> device) {
@@ -46,7 +50,9 @@ PyObject* finish(Tensor x, PyObject* device, PyObject* requires_grad, const char
 // tensor(data, ...): always a copy
 PyObject* call_tensor(PyObject* const* values) {
   Tensor x = tensor_from_data(values[0], dtype_argument(values[1], "tensor"), "tensor");
-  return finish(is_tensor(values[0]) ? x : place(x, default_device()), values[2], values[3], "tensor");
+  if (!is_tensor(values[0])) x = place(x, default_device());
+  if (pinned_argument(values[4], "tensor")) x = pin_memory(place(x, device_argument(values[2])));
+  return finish(x, values[2], values[3], "tensor");
 }
 
 // The same elements where possible: `x` itself, or a view of an array's memory.
@@ -130,7 +136,7 @@ py::object new_tensor(const Tensor& x, py::object data, py::object dtype, py::ob
 }
 
 FastCall tensor_call{
-    "tensor", "data, *, dtype=None, device=None, requires_grad=False",
+    "tensor", "data, *, dtype=None, device=None, requires_grad=False, pin_memory=False",
     "A new tensor with the values of a number, nested lists, an array or a tensor.\n\n"
     "Without dtype, floats become the default dtype and integers int64; arrays and tensors keep theirs. Lists\n"
     "may hold arrays and tensors of equal shapes. Raises ValueError for ragged lists and for numbers that do not\n"

@@ -140,20 +140,20 @@ Tensor with_numbers(const Operand& a, const Operand& b) {
 
 extern Row rows[];
 
-// Creation functions make leaves: `requires_grad=True` is the binding's, not the row's. Returns the value, and the
-// keyword names without it in `rest`, with `args` moved together.
-bool take_requires_grad(PyObject** args, Py_ssize_t n, PyObject* kwnames, py::object& rest) {
-  static PyObject* name = PyUnicode_InternFromString("requires_grad");
-  Py_ssize_t count = PyTuple_GET_SIZE(kwnames), at = 0;
-  while (at < count && PyTuple_GET_ITEM(kwnames, at) != name) ++at;
+// Creation functions make leaves and may make them in pinned memory: `requires_grad=True` and `pin_memory=True` are the
+// binding's, not the row's. Returns the value, and the keyword names without it in `names`, with `args` moved together.
+bool take_flag(PyObject* name, PyObject** args, Py_ssize_t n, py::object& names) {
+  Py_ssize_t count = PyTuple_GET_SIZE(names.ptr()), at = 0;
+  while (at < count && PyTuple_GET_ITEM(names.ptr(), at) != name) ++at;
   if (at == count) return false;
   bool value = truth(args[n + at]);
-  rest = py::reinterpret_steal<py::object>(PyTuple_New(count - 1));
+  py::object rest = py::reinterpret_steal<py::object>(PyTuple_New(count - 1));
   for (Py_ssize_t i = 0, j = 0; i < count; ++i) {
     if (i == at) continue;
     args[n + j] = args[n + i];
-    PyTuple_SET_ITEM(rest.ptr(), j++, Py_NewRef(PyTuple_GET_ITEM(kwnames, i)));
+    PyTuple_SET_ITEM(rest.ptr(), j++, Py_NewRef(PyTuple_GET_ITEM(names.ptr(), i)));
   }
+  names = std::move(rest);
   return value;
 }
 
@@ -211,9 +211,12 @@ PyObject* call(Row* row, bool inplace, PyObject* const* args, Py_ssize_t n, PyOb
     Py_ssize_t total = n + PyTuple_GET_SIZE(kwnames);
     LM_CHECK(total <= kMaxArgs, TypeError, row->name, "() got too many arguments: ", total);
     for (Py_ssize_t i = 0; i < total; ++i) copy[i] = args[i];
-    py::object rest = py::reinterpret_borrow<py::object>(kwnames);
-    bool requires_grad = take_requires_grad(copy, n, kwnames, rest);
-    py::object out = py::reinterpret_steal<py::object>(dispatch_named(row, inplace, copy, n, rest.ptr()));
+    static PyObject *leaf = PyUnicode_InternFromString("requires_grad"),
+                    *pin = PyUnicode_InternFromString("pin_memory");
+    py::object names = py::reinterpret_borrow<py::object>(kwnames);
+    const bool requires_grad = take_flag(leaf, copy, n, names), pinned = take_flag(pin, copy, n, names);
+    py::object out = py::reinterpret_steal<py::object>(dispatch_named(row, inplace, copy, n, names.ptr()));
+    if (pinned) out = py::cast(lamina::pin_memory(unwrap(out.ptr())));
     if (requires_grad) out.attr("requires_grad") = true;
     return out.release().ptr();
   });

@@ -49,7 +49,7 @@ Device device_from(PyObject* o) {
   std::string type = text.substr(0, text.find(':'));
   LM_CHECK(type == "cpu" || type == "cuda", RuntimeError, "device: got '", text,
            "'; need 'cpu', 'cuda' or 'cuda:INDEX'");
-  if (type == "cuda") device.type = DeviceType::CUDA;
+  if (type == "cuda") device = current_cuda_device();
   if (type.size() < text.size()) {
     std::string index = text.substr(type.size() + 1);
     LM_CHECK(!index.empty() && index.size() <= 2 && index.find_first_not_of("0123456789") == std::string::npos,
@@ -57,6 +57,21 @@ Device device_from(PyObject* o) {
     device.index = int8_t(std::stoi(index));
   }
   if (!device.is_cpu()) backend(device);  // says why it cannot be used
+  return device;
+}
+
+Device cuda_device_from(PyObject* o) {
+  if (o == Py_None) return current_cuda_device();
+  Device device;
+  if (PyLong_Check(o)) {
+    const long index = PyLong_AsLong(o);
+    if (index == -1 && PyErr_Occurred()) throw PythonError();
+    LM_CHECK(index >= 0 && index < 64, ValueError, "cuda: device index is ", index, "; need 0 to 63");
+    device = {DeviceType::CUDA, int8_t(index)};
+  } else {
+    device = device_from(o);
+  }
+  LM_CHECK(device.is_cuda(), ValueError, "cuda: device is ", device, "; need a CUDA device");
   return device;
 }
 
@@ -251,27 +266,37 @@ PyObject* method_detach_(PyObject* o, PyObject*) {
     return Py_NewRef(o);
   });
 }
-PyObject* method_requires_grad_(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
-  static Signature signature = parse_signature("input, requires_grad=True");
+// f(values) with the arguments of a method bound to `signature`, whose first parameter is the tensor.
+template <class F>
+PyObject* with_arguments(const char* name, const Signature& signature, PyObject* o, PyObject* const* args, Py_ssize_t n,
+                         PyObject* kwnames, F&& f) {
   return guarded([&]() -> PyObject* {
     PyObject *all[kMaxArgs], *values[kMaxArgs];
     Py_ssize_t total = n + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
-    LM_CHECK(total < kMaxArgs, TypeError, "requires_grad_() takes at most 1 argument, got ", total);
+    LM_CHECK(total < kMaxArgs, TypeError, name, "() takes at most ", signature.params.size() - 1, " arguments, got ",
+             total);
     all[0] = o;
     for (Py_ssize_t i = 0; i < total; ++i) all[i + 1] = args[i];
     py::object holder;
-    bind_arguments(signature, -1, all, n + 1, kwnames, values, holder, "requires_grad_");
+    bind_arguments(signature, -1, all, n + 1, kwnames, values, holder, name);
+    return f(values);
+  });
+}
+PyObject* method_requires_grad_(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+  static const Signature signature = parse_signature("input, requires_grad=True");
+  return with_arguments("requires_grad_", signature, o, args, n, kwnames, [&](PyObject** values) {
     return set_requires_grad(o, values[1], nullptr) < 0 ? nullptr : Py_NewRef(o);
   });
 }
 
-// to(dtype), to(device), to(device, dtype), to(other), each also with copy=: x itself when nothing changes.
+// to(dtype), to(device), to(device, dtype), to(other), then non_blocking, copy: x itself when nothing changes.
 PyObject* method_to(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
   return guarded([&]() -> PyObject* {
     const Tensor& x = unwrap(o);
     DType dtype = x.dtype();
     Device device = x.device();
-    bool copy = false;
+    bool flags[2] = {}, &non_blocking = flags[0], &copy = flags[1];
+    int positional_flags = 0;
     std::string format;
     auto take = [&](PyObject* value) {
       if (value == Py_None) return;
@@ -282,7 +307,12 @@ PyObject* method_to(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* 
       else
         device = device_from(value);
     };
-    for (Py_ssize_t i = 0; i < n; ++i) take(args[i]);
+    for (Py_ssize_t i = 0; i < n; ++i) {
+      if (PyBool_Check(args[i]) && i > 0 && positional_flags < 2)
+        flags[positional_flags++] = args[i] == Py_True;
+      else
+        take(args[i]);
+    }
     for (Py_ssize_t k = 0; kwnames && k < PyTuple_GET_SIZE(kwnames); ++k) {
       std::string key = utf8(PyTuple_GET_ITEM(kwnames, k));
       PyObject* value = args[n + k];
@@ -290,20 +320,24 @@ PyObject* method_to(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* 
         take(value);
       else if (key == "copy")
         copy = truth(value);
+      else if (key == "non_blocking")
+        non_blocking = truth(value);
       else if (key == "memory_format")
         format = value == Py_None ? "" : From<std::string>::get(value, {"to", PyTuple_GET_ITEM(kwnames, k)});
       else
-        LM_CHECK(key == "non_blocking", TypeError, "to() got an unexpected keyword argument '", key, "'");
+        fail<TypeError>("to() got an unexpected keyword argument '", key, "'");
     }
     if (format == "preserve_format") format.clear();
     const bool reorder = !format.empty() && !is_contiguous(x, format);
     if (dtype == x.dtype() && device == x.device() && !copy && !reorder) return Py_NewRef(o);
     Tensor out;
     {
-      ReleaseGil release(is_large(x));
+      ReleaseGil release(is_large(x) || device != x.device());
       const bool same = dtype == x.dtype() && device == x.device() && !reorder;
-      out = same ? clone(x) : to_device(cast(x, dtype), device);
-      if (!format.empty()) out = contiguous(out, format);
+      // The copy between devices comes last: without waiting, nothing may read its result yet.
+      Tensor ready = same ? clone(x) : cast(x, dtype);
+      if (!format.empty()) ready = contiguous(ready, format);
+      out = to_device(ready, device, non_blocking);
     }
     return wrap(out);
   });
@@ -312,22 +346,40 @@ template <DType kTo>
 PyObject* method_cast(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* { return unwrap(o).dtype() == kTo ? Py_NewRef(o) : wrap(cast(unwrap(o), kTo)); });
 }
-PyObject* moved(PyObject* o, Device device) {
-  return unwrap(o).device() == device ? Py_NewRef(o) : wrap(to_device(unwrap(o), device));
+PyObject* moved(PyObject* o, Device device, bool non_blocking = false) {
+  const Tensor& x = unwrap(o);
+  if (x.device() == device) return Py_NewRef(o);
+  Tensor out;
+  {
+    ReleaseGil release(true);
+    out = to_device(x, device, non_blocking);
+  }
+  return wrap(out);
 }
 PyObject* method_cpu(PyObject* o, PyObject*) {
   return guarded([&] { return moved(o, Device()); });
 }
-PyObject* method_cuda(PyObject* o, PyObject* const* args, Py_ssize_t n) {
-  return guarded([&] {
-    Device device{DeviceType::CUDA};
-    if (n > 0 && PyLong_Check(args[0]))
-      device.index = int8_t(PyLong_AsLong(args[0]));
-    else if (n > 0)
-      device = device_from(args[0]);
+PyObject* method_cuda(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+  static const Signature signature = parse_signature("input, device=None, non_blocking=False");
+  return with_arguments("cuda", signature, o, args, n, kwnames, [&](PyObject** values) {
+    const Device device = cuda_device_from(values[1]);
     backend(device);
-    return moved(o, device);
+    return moved(o, device, truth(values[2]));
   });
+}
+PyObject* method_pin_memory(PyObject* o, PyObject*) {
+  return guarded([&] {
+    const Tensor& x = unwrap(o);
+    Tensor out;
+    {
+      ReleaseGil release(is_large(x));
+      out = pin_memory(x);
+    }
+    return wrap(out);
+  });
+}
+PyObject* method_is_pinned(PyObject* o, PyObject*) {
+  return guarded([&] { return PyBool_FromLong(is_pinned(unwrap(o))); });
 }
 PyObject* method_type(PyObject* o, PyObject* const* args, Py_ssize_t n) {
   return guarded([&]() -> PyObject* {
@@ -367,19 +419,27 @@ PyObject* method_zero_(PyObject* o, PyObject*) {
     return Py_NewRef(o);
   });
 }
-PyObject* method_copy_(PyObject* o, PyObject* value) {
-  return guarded([&] {
-    LM_CHECK(is_tensor(value), TypeError, "copy_: need a Tensor, got ", Py_TYPE(value)->tp_name);
+PyObject* method_copy_(PyObject* o, PyObject* const* args, Py_ssize_t n, PyObject* kwnames) {
+  static const Signature signature = parse_signature("input, source, non_blocking=False");
+  return with_arguments("copy_", signature, o, args, n, kwnames, [&](PyObject** values) {
+    LM_CHECK(is_tensor(values[1]), TypeError, "copy_: need a Tensor, got ", Py_TYPE(values[1])->tp_name);
     Tensor self = unwrap(o);
-    const Tensor& source = unwrap(value);
+    const Tensor& source = unwrap(values[1]);
+    const bool non_blocking = truth(values[2]);
+    // The tape may let go of Python's objects.
+    const bool taped = grad_enabled() && (self.requires_grad() || source.requires_grad());
+    ReleaseGil release(!taped && (is_large(self) || self.device() != source.device()));
     inplace(
         self,
         [&](const Tensor& x) {
           LM_CHECK(broadcast(x.sizes(), source.sizes(), "copy_") == x.sizes(), ValueError, "copy_: a source of shape ",
                    source.sizes(), " does not broadcast to ", x.sizes());
-          return expand(cast(source, x.dtype()), Sizes(x.sizes()));
+          Tensor value = cast(source, x.dtype());
+          // In the tape the gradient has to find its way back; else the elements go straight into x.
+          if (grad_enabled() && value.requires_grad()) value = to_device(value, x.device(), non_blocking);
+          return expand(value, Sizes(x.sizes()));
         },
-        "copy_");
+        "copy_", non_blocking);
     return Py_NewRef(o);
   });
 }
@@ -428,8 +488,8 @@ PyMethodDef tensor_methods[] = {
     {"requires_grad_", FAST(method_requires_grad_), METH_FASTCALL | METH_KEYWORDS,
      "requires_grad_(requires_grad=True)"},
     {"to", FAST(method_to), METH_FASTCALL | METH_KEYWORDS,
-     "to(dtype), to(device), to(device, dtype), to(other), with copy=False, memory_format=None: converted; itself when "
-     "nothing changes."},
+     "to(dtype), to(device), to(device, dtype), to(other), with non_blocking=False, copy=False, memory_format=None: "
+     "converted; itself when nothing changes. non_blocking: from or to pinned memory, does not wait for the device."},
     {"float", method_cast<DType::F32>, METH_NOARGS, "As float32."},
     {"double", method_cast<DType::F64>, METH_NOARGS, "As float64."},
     {"half", method_cast<DType::F16>, METH_NOARGS, "As float16."},
@@ -441,18 +501,18 @@ PyMethodDef tensor_methods[] = {
     {"byte", method_cast<DType::U8>, METH_NOARGS, "As uint8."},
     {"bool", method_cast<DType::Bool>, METH_NOARGS, "As bool: whether each element is not zero."},
     {"cpu", method_cpu, METH_NOARGS, "On the CPU."},
-    {"cuda", FAST(method_cuda), METH_FASTCALL, "cuda(device=None): on a CUDA device, 'cuda:0' unless given."},
+    {"cuda", FAST(method_cuda), METH_FASTCALL | METH_KEYWORDS,
+     "cuda(device=None, non_blocking=False): on a CUDA device, the current one unless given."},
+    {"pin_memory", method_pin_memory, METH_NOARGS,
+     "In page-locked memory, which copies from and to a CUDA device reach without waiting; itself if it is there."},
+    {"is_pinned", method_is_pinned, METH_NOARGS, "Whether the elements lie in page-locked memory."},
     {"type", FAST(method_type), METH_FASTCALL, "type(dtype=None): the dtype's name, or a conversion."},
     {"type_as", method_type_as, METH_O, "type_as(other): converted to other's dtype."},
     {"retain_grad", method_retain_grad, METH_NOARGS, "Keep .grad of this non-leaf tensor in backward."},
     {"fill_", method_fill_, METH_O, "fill_(value): every element in place."},
     {"zero_", method_zero_, METH_NOARGS, "Every element to zero, in place."},
-    {"copy_", FAST(+[](PyObject* o, PyObject* const* args, Py_ssize_t n) -> PyObject* {
-       if (n >= 1) return method_copy_(o, args[0]);
-       PyErr_SetString(PyExc_TypeError, "copy_() missing required argument 'source'");
-       return nullptr;
-     }),
-     METH_FASTCALL, "copy_(source): elements of source, broadcast and converted, in place."},
+    {"copy_", FAST(method_copy_), METH_FASTCALL | METH_KEYWORDS,
+     "copy_(source, non_blocking=False): elements of source, broadcast and converted, in place."},
     {}};
 
 void bind_properties(py::module_& m) {

@@ -65,6 +65,8 @@ PyObject* dtype_object(DType dtype);  // borrowed
 bool is_dtype(PyObject* object);
 DType dtype_from(PyObject* object);    // TypeError
 Device device_from(PyObject* object);  // "cpu", "cuda:0", lamina.device; RuntimeError, TypeError
+// For what is about CUDA only: None is the current device, a number its index. Need not exist. ValueError too.
+Device cuda_device_from(PyObject* object);
 
 }  // namespace lamina::python
 

@@ -10,6 +10,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from lamina import _core
@@ -20,34 +21,37 @@ __all__ = [
     "Event",
     "Graph",
     "Stream",
+    "current_device",
     "current_stream",
+    "default_stream",
+    "device",
     "device_count",
     "empty_cache",
+    "get_device_capability",
     "get_device_name",
+    "get_device_properties",
     "graph",
     "is_available",
+    "is_bf16_supported",
+    "is_initialized",
+    "manual_seed",
+    "manual_seed_all",
     "max_memory_allocated",
+    "max_memory_reserved",
+    "mem_get_info",
     "memory_allocated",
     "memory_reserved",
     "memory_stats",
+    "memory_summary",
     "reset_peak_memory_stats",
+    "set_device",
+    "set_stream",
     "stream",
     "synchronize",
     "why_unavailable",
 ]
 
-Device = Any  # lamina.device, 'cuda', 'cuda:1', an index or None for the first
-
-
-def _index(device: Device) -> int:
-    if device is None:
-        return 0
-    if isinstance(device, int):
-        return device
-    parsed = _core.device(device) if isinstance(device, str) else device
-    if parsed.type != "cuda":
-        raise ValueError(f"cuda: device is {parsed}; need a CUDA device")
-    return parsed.index or 0
+Device = Any  # lamina.device, 'cuda', 'cuda:1', an index or None for the current one
 
 
 def device_count() -> int:
@@ -65,19 +69,97 @@ def why_unavailable() -> str:
     return _core._cuda_why_unavailable()
 
 
+def is_initialized() -> bool:
+    """Whether CUDA can be used. There is nothing to initialize by hand: the same as ``is_available()``."""
+    return is_available()
+
+
+def current_device() -> int:
+    """Index of the device that ``"cuda"`` means to this thread."""
+    return _core._cuda_current_device().index
+
+
+def set_device(device: Device) -> None:
+    """Makes ``device`` what ``"cuda"`` means to this thread from now on."""
+    _core._cuda_set_device(device)
+
+
+class device:
+    """Makes a device what ``"cuda"`` means inside a ``with`` block. Tensors that name no device stay on the CPU.
+
+    Args:
+        device: an index, ``"cuda:1"``, a ``lamina.device``, or None for no change.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    def __enter__(self) -> device:
+        self.before = current_device()
+        set_device(self.device)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        set_device(self.before)
+
+
 def get_device_name(device: Device = None) -> str:
     """The name its maker gave it, such as 'NVIDIA H200'."""
-    return _core._cuda_device_name(_index(device))
+    return _core._cuda_device_name(device)
+
+
+def get_device_properties(device: Device = None) -> SimpleNamespace:
+    """What the device is like: ``name``, ``total_memory``, ``multi_processor_count``, ``major``, ``minor`` and more."""
+    return SimpleNamespace(name=get_device_name(device), **_core._cuda_device_properties(device))
+
+
+def get_device_capability(device: Device = None) -> tuple[int, int]:
+    """The compute capability, such as (9, 0)."""
+    properties = get_device_properties(device)
+    return properties.major, properties.minor
+
+
+def is_bf16_supported() -> bool:
+    """Whether the current device computes products of bfloat16 by itself."""
+    return is_available() and get_device_capability() >= (8, 0)
+
+
+def mem_get_info(device: Device = None) -> tuple[int, int]:
+    """Bytes that are free on the device, whoever has the others, and bytes in all."""
+    return _core._cuda_memory_info(device)
+
+
+def manual_seed(seed: int) -> None:
+    """Seeds the random numbers of tensors on CUDA devices; nothing happens without one.
+
+    There is one default generator for all devices, so this is ``lamina.manual_seed``.
+    """
+    if is_available():
+        _core.manual_seed(seed)
+
+
+manual_seed_all = manual_seed
 
 
 def synchronize(device: Device = None) -> None:
     """Waits for everything queued on the device."""
-    _core._cuda_synchronize(_index(device))
+    _core._cuda_synchronize(device)
 
 
 def current_stream(device: Device = None) -> Stream:
     """The stream that this thread's operators run in."""
-    return _core._cuda_current_stream(_index(device))
+    return _core._cuda_current_stream(device)
+
+
+def default_stream(device: Device = None) -> Stream:
+    """The stream that operators run in where no other was chosen."""
+    return _core._cuda_default_stream(device)
+
+
+def set_stream(stream: Stream | None) -> None:
+    """Makes this thread's operators run in ``stream`` from now on; None for no change."""
+    if stream is not None:
+        _core._cuda_set_stream(stream)
 
 
 class stream:
@@ -103,7 +185,7 @@ class stream:
 
 def memory_stats(device: Device = None) -> dict[str, int]:
     """Bytes and counts of the caching allocator."""
-    return _core._cuda_memory_stats(_index(device))
+    return _core._cuda_memory_stats(device)
 
 
 def memory_allocated(device: Device = None) -> int:
@@ -121,14 +203,30 @@ def memory_reserved(device: Device = None) -> int:
     return memory_stats(device)["reserved_bytes"]
 
 
+def max_memory_reserved(device: Device = None) -> int:
+    """The most that ``memory_reserved`` has been since ``reset_peak_memory_stats``."""
+    return memory_stats(device)["reserved_bytes_peak"]
+
+
+def memory_summary(device: Device = None, abbreviated: bool = False) -> str:
+    """``memory_stats`` as a table, bytes in MiB; ``abbreviated`` shows what tensors use and what is held only."""
+    stats = memory_stats(device)
+    names = [n for n in stats if not abbreviated or n.startswith(("allocated", "reserved"))]
+    lines = [f"memory of {get_device_name(device)}"]
+    for name in names:
+        in_bytes = "bytes" in name or name == "largest_free"
+        lines.append(f"  {name:24s} " + (f"{stats[name] / 2**20:12.2f} MiB" if in_bytes else f"{stats[name]:12d}"))
+    return "\n".join(lines)
+
+
 def reset_peak_memory_stats(device: Device = None) -> None:
     """Starts the peaks of ``memory_stats`` anew."""
-    _core._cuda_reset_peaks(_index(device))
+    _core._cuda_reset_peaks(device)
 
 
 def empty_cache(device: Device = None) -> None:
-    """Returns to the device the memory that no tensor uses."""
-    _core._cuda_empty_cache(_index(device))
+    """Returns to the device, and to the system, the memory that no tensor uses, pinned memory included."""
+    _core._cuda_empty_cache(device)
 
 
 class Graph:
@@ -146,7 +244,7 @@ class Graph:
     """
 
     def __init__(self, step: Callable[[], Any], warmup: int = 2, device: Device = None) -> None:
-        self._stream = Stream(_index(device))
+        self._stream = Stream(device)
         self._stream.wait_stream(current_stream(device))
         with stream(self._stream):
             for _ in range(warmup):

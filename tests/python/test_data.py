@@ -234,3 +234,10 @@ def test_idx_empty(tmp_path):
     path = tmp_path / "empty.idx"
     path.write_bytes(idx(8, (0, 28), b""))
     assert tuple(d.read_idx(path).shape) == (0, 28)
+
+
+@pytest.mark.skipif(lamina.cuda.is_available(), reason="there is a CUDA device")
+def test_pinning_without_a_device_warns_and_goes_on():
+    loader = d.DataLoader([1, 2, 3], batch_size=2, pin_memory=True)
+    with pytest.warns(UserWarning, match="DataLoader: pin_memory=True has no effect: device: 'cuda:0' cannot be used"):
+        assert [x.tolist() for x in loader] == [[1, 2], [3]]

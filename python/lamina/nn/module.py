@@ -168,21 +168,26 @@ class Module(_state.StateDict):
         return self
 
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
-        """Move or cast in place: `to(device)`, `to(dtype)`, `to(device, dtype)`, `to(tensor)`; integers stay."""
-        dtype, device = kwargs.get("dtype"), kwargs.get("device")
+        """Move or cast in place: `to(device)`, `to(dtype)`, `to(device, dtype)`, `to(tensor)`; integers stay.
+
+        With `non_blocking=True`, copies from pinned memory are not waited for.
+        """
+        dtype, device, non_blocking = kwargs.get("dtype"), kwargs.get("device"), kwargs.get("non_blocking", False)
         for arg in args:
             if isinstance(arg, Tensor):
                 dtype, device = arg.dtype, arg.device
             elif isinstance(arg, _core.dtype):
                 dtype = arg
-            elif arg is not None and not isinstance(arg, bool):
+            elif isinstance(arg, bool):
+                non_blocking = arg
+            elif arg is not None:
                 device = arg
         if dtype is not None and not dtype.is_floating_point:
             raise TypeError(f"Module.to: dtype is {dtype}; need a floating-point dtype")
 
         def convert(t: Tensor) -> Tensor:
-            t = t if device is None else t.to(device)
-            return t if dtype is None or not t.is_floating_point() else t.to(dtype)
+            kept = t.dtype if dtype is None or not t.is_floating_point() else dtype
+            return t.to(t.device if device is None else device, kept, non_blocking)
 
         return self._apply(convert)
 
@@ -201,8 +206,9 @@ class Module(_state.StateDict):
     def cpu(self: Self) -> Self:
         return self.to("cpu")
 
-    def cuda(self: Self, device: int = 0) -> Self:
-        return self.to(f"cuda:{device}")
+    def cuda(self: Self, device: Any = None) -> Self:
+        """Move to a CUDA device: an index, `"cuda:1"`, or None for the current one."""
+        return self.to(_core._cuda_device(device))
 
     def train(self: Self, mode: bool = True) -> Self:
         """Set training mode (dropout, batch norm) here and below; returns self."""

@@ -13,6 +13,12 @@ using namespace lamina::emulate;
 
 namespace {
 
+constexpr size_t kMemory = size_t{1} << 36;
+
+std::map<void*, size_t>& blocks() {
+  static auto* all = new std::map<void*, size_t>;
+  return *all;
+}
 std::map<const char*, size_t>& pinned() {
   static auto* blocks = new std::map<const char*, size_t>;
   return *blocks;
@@ -67,21 +73,41 @@ cudaError_t cudaGetDevice(int* device) {
 }
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  std::strcpy(properties->name, "emulator");
+  *properties = {.name = "emulator",
+                 .totalGlobalMem = kMemory,
+                 .sharedMemPerBlock = 48 << 10,
+                 .sharedMemPerBlockOptin = 227 << 10,
+                 .sharedMemPerMultiprocessor = 228 << 10,
+                 .major = 9,
+                 .minor = 0,
+                 .multiProcessorCount = 3,
+                 .warpSize = 32,
+                 .maxThreadsPerBlock = 1024,
+                 .maxThreadsPerMultiProcessor = 2048,
+                 .regsPerMultiprocessor = 65536,
+                 .l2CacheSize = 50 << 20};
+  return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t* unused, size_t* total) {
+  const Lock lock(mutex());
+  *total = *unused = kMemory;
+  for (const auto& [p, bytes] : blocks()) *unused -= bytes;
   return cudaSuccess;
 }
 
 cudaError_t cudaMalloc(void** p, size_t bytes) {
   const Lock lock(mutex());
   if (unsafe_now()) return refuse_capture(nullptr);
-  if (bytes > size_t{1} << 36) return cudaErrorMemoryAllocation;
+  if (bytes > kMemory) return cudaErrorMemoryAllocation;
   *p = allocate_guarded(bytes);
+  blocks()[*p] = bytes;
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* p) {
   const Lock lock(mutex());
   if (unsafe_now()) return refuse_capture(nullptr);
   finish_all();
+  blocks().erase(p);
   free_guarded(p);
   return cudaSuccess;
 }

@@ -15,11 +15,16 @@ from typing import Any
 from lamina._core import Generator
 from lamina.utils.data.collate import default_collate
 from lamina.utils.data.dataset import Dataset, IterableDataset, rows_at_once
+from lamina.utils.data.pinning import can_pin, pin_memory
 from lamina.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 
 
 def _single(sample: Any) -> Any:
     return sample
+
+
+def _pinned(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda job: pin_memory(work(job))
 
 
 class DataLoader:
@@ -32,6 +37,8 @@ class DataLoader:
         sampler: an order of one's own; batch_sampler: lists of indices of one's own.
         num_workers: threads that prepare batches ahead; 0 prepares them when asked.
         collate_fn: makes a batch of a list of samples (default: `default_collate`).
+        pin_memory: batches in page-locked memory, for `batch.to('cuda', non_blocking=True)`. Without a CUDA device
+            it has no effect, and iterating warns.
         drop_last: leave out an incomplete last batch.
         prefetch_factor: batches prepared ahead per worker (default 2).
         worker_init_fn: called in each worker thread with the worker's number.
@@ -110,6 +117,8 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         order = self.batch_sampler if self.batched else self.sampler
         jobs, work = (self._raw_batches(), self.collate_fn) if order is None else (iter(order), self._fetch)
+        if self.pin_memory and can_pin():
+            work = _pinned(work)
         if self.num_workers == 0:
             return map(work, jobs)
         return self._ahead(jobs, work)
