@@ -31,6 +31,7 @@ struct Listed : Entry {
   }
 
 #include "kernel/attention.h"
+#include "kernel/clip.h"
 #include "kernel/conv.h"
 #include "kernel/copy.h"
 #include "kernel/elementwise.h"

@@ -1,6 +1,8 @@
-// Binds the multi-tensor optimizer steps (ops/optim.h), which lamina.optim calls once per parameter group and step.
+// Binds what is done to all parameters at once: the optimizer steps (ops/optim.h), which lamina.optim calls once per
+// parameter group and step, and the clipping of gradients (ops/clip.h) for lamina.nn.utils.
 #include "ops/optim.h"
 
+#include "ops/clip.h"
 #include "python/args.h"
 
 namespace py = pybind11;
@@ -48,11 +50,30 @@ void rmsprop_step(const py::list& params, const py::list& square_avgs, const py:
   rmsprop_step_(p, v, t, mean, buffers, lr, alpha, eps, weight_decay, momentum, maximize);
 }
 
+Tensor norm_of_all(const py::list& list, double p) {
+  const TensorList x = tensors(list);
+  ReleaseGil release(is_large(x));
+  return total_norm(x, p);
+}
+void scale_by_norm(const py::list& list, const Tensor& norm, double max_norm) {
+  const TensorList x = tensors(list);
+  ReleaseGil release(is_large(x));
+  scale_by_norm_(x, norm, max_norm);
+}
+void clamp_all(const py::list& list, double low, double high) {
+  const TensorList x = tensors(list);
+  ReleaseGil release(is_large(x));
+  clamp_all_(x, low, high);
+}
+
 }  // namespace
 
 void bind_optimizers(py::module_& m) {
   m.def("sgd_step_", &sgd_step, "One step of SGD for a parameter group; None buffers are created in the list.");
   m.def("adam_step_", &adam_step, "One step of Adam or AdamW for a parameter group.");
+  m.def("total_norm", &norm_of_all, "The norm of order p of a list of tensors taken together.");
+  m.def("scale_by_norm_", &scale_by_norm, "Every tensor times min(1, max_norm / (total_norm + 1e-6)), in place.");
+  m.def("clamp_all_", &clamp_all, "Every tensor clamped to [low, high], in place.");
   m.def("rmsprop_step_", &rmsprop_step, "One step of RMSprop for a parameter group.");
 }
 

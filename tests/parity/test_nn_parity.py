@@ -429,3 +429,30 @@ def test_embedding_options(p):
     for a, b in zip(results[0][:3], results[1][:3], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     assert results[0][3] == results[1][3]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("norm_type", [2.0, 1.0, 0.5, 3.0, float("inf"), float("-inf")])
+def test_gradient_clipping(dtype, norm_type):
+    grads = [torch.randn(*shape).to(getattr(torch, dtype)) for shape in ((3, 4), (1000,), (1,), (70, 70))]
+    for limit in (0.1, 1e6):
+        theirs = [torch.nn.Parameter(torch.zeros_like(g)) for g in grads]
+        ours = [lamina.nn.Parameter(lamina.zeros(*g.shape, dtype=getattr(lamina, dtype))) for g in grads]
+        for p, q, g in zip(theirs, ours, grads, strict=True):
+            p.grad, q.grad = g.clone(), to_lamina(g.double()).to(q.dtype)
+        want = torch.nn.utils.clip_grad_norm_(theirs, limit, norm_type)
+        got = lamina.nn.utils.clip_grad_norm_(ours, limit, norm_type)
+        tolerance = {"float32": 2e-5, "float64": 1e-10, "bfloat16": 2e-2}[dtype]
+        assert str(got.dtype).removeprefix("lamina.") == dtype and got.shape == want.shape
+        assert_close(got.double(), want.double(), tolerance, 0)
+        for p, q in zip(theirs, ours, strict=True):
+            assert_close(q.grad.double(), p.grad.double(), 2 * tolerance, 1e-9)
+        again = torch.nn.utils.get_total_norm([p.grad for p in theirs], norm_type)
+        ours_again = lamina.nn.utils.get_total_norm([q.grad for q in ours], norm_type)
+        assert_close(ours_again.double(), again.double(), 2 * tolerance, 1e-9)
+        torch.nn.utils.clip_grads_with_norm_(theirs, limit / 2, again)
+        lamina.nn.utils.clip_grads_with_norm_(ours, limit / 2, ours_again)
+        torch.nn.utils.clip_grad_value_(theirs, 0.01)
+        lamina.nn.utils.clip_grad_value_(ours, 0.01)
+        for p, q in zip(theirs, ours, strict=True):
+            assert_close(q.grad.double(), p.grad.double(), 3 * tolerance, 1e-9)

@@ -17,6 +17,10 @@ def array(t):
     return t.detach().numpy()
 
 
+def wide(t):
+    return array(t.to(lamina.float64).cpu())
+
+
 def close(t, expected, tolerance=1e-5):
     np.testing.assert_allclose(array(t), expected, rtol=tolerance, atol=tolerance)
 
@@ -283,6 +287,73 @@ def test_gradient_clipping():
     ps[0].grad = lamina.tensor([math.nan, 0.0])
     with pytest.raises(RuntimeError, match=r"total norm of order 2\.0 is nan; need it finite"):
         nn.utils.clip_grad_norm_(ps, 1.0, error_if_nonfinite=True)
+    with pytest.raises(ValueError, match="norm_type is 0; need a number other than 0"):
+        nn.utils.get_total_norm([lamina.ones(2)], 0)
+    with pytest.raises(TypeError, match="tensor 1 is int64; need a floating-point dtype"):
+        nn.utils.get_total_norm([lamina.ones(2), lamina.ones(2, dtype=lamina.int64)])
+    with pytest.raises(ValueError, match=r"total_norm is float32 of shape \(2,\); need one floating-point number"):
+        nn.utils.clip_grads_with_norm_(ps, 1.0, lamina.ones(2))
+
+
+def test_gradients_of_all_kinds_are_clipped_as_one():
+    """Orders, dtypes, layouts, sizes; on all devices, and the same for any number of threads."""
+    rng = np.random.default_rng(1)
+    for device in ("cpu", "cuda") if lamina.cuda.is_available() else ("cpu",):
+
+        def parameters(dtypes, device=device):
+            shapes, out = [(3,), (40, 500), (), (0, 2), (7, 11), (70000,)], []
+            for i, shape in enumerate(shapes):
+                p = nn.Parameter(lamina.zeros(shape, dtype=dtypes[i % len(dtypes)], device=device))
+                g = lamina.tensor(0.1 * rng.standard_normal(shape)).to(device, p.dtype)
+                p.grad = lamina.stack([g, g], -1)[..., 0] if i == 4 else g.t().contiguous().t() if i == 1 else g
+                out.append(p)
+            return out
+
+        for dtypes in [(lamina.float32,), (lamina.float64,), (lamina.bfloat16, lamina.float32), (lamina.float16,)]:
+            for p in (2.0, 1.0, 3.0, math.inf, -math.inf):
+                ps = parameters(dtypes)
+                before = [wide(q.grad).copy() for q in ps]
+                flat = np.concatenate([b.ravel() for b in before])
+                half = dtypes[0] in (lamina.float16, lamina.bfloat16)
+                total = nn.utils.clip_grad_norm_(ps, 0.5, p)
+                assert total.dtype == lamina.promote_types(dtypes[0], dtypes[-1]) and total.device == ps[0].device
+                want = np.linalg.norm(flat, p)
+                np.testing.assert_allclose(total.item(), want, rtol=1e-2 if half else 1e-5)
+                factor = min(1.0, 0.5 / (want + 1e-6))
+                for q, b in zip(ps, before, strict=True):
+                    np.testing.assert_allclose(wide(q.grad), b * factor, rtol=2e-2 if half else 1e-5, atol=1e-7)
+        ps = parameters((lamina.float32, lamina.float64))
+        want = np.linalg.norm(np.concatenate([wide(q.grad).ravel() for q in ps]))
+        versions = [q.grad._version for q in ps]
+        total = nn.utils.clip_grad_norm_(ps, 2.0)
+        assert total.dtype == lamina.float64 and total.item() == pytest.approx(want, rel=1e-5)
+        assert nn.utils.get_total_norm([q.grad for q in ps]).item() == pytest.approx(2.0, rel=1e-4)
+        assert all(q.grad._version > v for q, v in zip(ps, versions, strict=True))
+
+
+def test_clipping_does_not_depend_on_threads():
+    grads = [lamina.randn(n) for n in (5, 100_000, 33_333, 1, 70_000)]
+    before, results = lamina.get_num_threads(), []
+    try:
+        for n in (1, 2, 5):
+            lamina.set_num_threads(n)
+            ps = [nn.Parameter(lamina.zeros_like(g)) for g in grads]
+            for p, g in zip(ps, grads, strict=True):
+                p.grad = g.clone()
+            total = nn.utils.clip_grad_norm_(ps, 1.0)
+            results.append([total.numpy().tobytes(), *(p.grad.numpy().tobytes() for p in ps)])
+    finally:
+        lamina.set_num_threads(before)
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.skipif(not lamina.cuda.is_available(), reason=lamina.cuda.why_unavailable())
+def test_gradients_on_two_devices_are_clipped_as_one():
+    ps = [nn.Parameter(lamina.zeros(1)), nn.Parameter(lamina.zeros(1, device="cuda"))]
+    ps[0].grad, ps[1].grad = lamina.tensor([3.0]), lamina.tensor([4.0], device="cuda")
+    total = nn.utils.clip_grad_norm_(ps, 1.0)
+    assert total.item() == pytest.approx(5.0) and not total.is_cuda
+    assert ps[1].grad.item() == pytest.approx(0.8) and ps[1].grad.is_cuda
 
 
 def test_parameters_as_a_vector():

@@ -1,14 +1,12 @@
-// Optimizer steps over all parameters in one launch. The one idea: the addresses of up to `capacity` parameters travel
-// as one kernel argument in constant memory; a block finds its parameter by bisection over the numbers of chunks, then
-// makes one pass over a chunk. The bias corrections follow from counters in device memory, so that a captured graph
-// replays right. Formulas as in cpu/kernels/optim.cpp, computed in float for f16 and bf16.
+// Optimizer steps over all parameters in one launch (arrays.cuh); a block makes one pass over a chunk. The bias
+// corrections follow from counters in device memory, so that a captured graph replays right. Formulas as in
+// cpu/kernels/optim.cpp, computed in float for f16 and bf16.
 #pragma once
-#include "cuda/device.cuh"
+#include "cuda/kernels/arrays.cuh"
 
 namespace lamina::cuda {
 
-constexpr int kOptimThreads = 256, kOptimArrays = 5;  // arrays of one parameter, see kernel/optim.h
-constexpr int64_t kOptimChunk = 8192;                 // elements per block
+constexpr int kOptimArrays = 5;  // arrays of one parameter, see kernel/optim.h
 
 struct OptimEntry {
   void* data[kOptimArrays];
@@ -17,27 +15,6 @@ struct OptimEntry {
   int first_chunk;
   bool first, aligned;  // SGD's new buffer; all addresses are multiples of 16
 };
-// A kernel argument may have 32,764 bytes.
-constexpr int kOptimFew = 32, kOptimMany = 480;
-template <int capacity>
-struct OptimTable {
-  int count;
-  OptimEntry entry[capacity];
-};
-
-// The last entry whose first chunk is not beyond `chunk`.
-template <int capacity>
-LM_DEVICE int find_entry(const OptimTable<capacity>& table, int chunk) {
-  int low = 0, high = table.count;
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    if (table.entry[middle].first_chunk <= chunk)
-      low = middle;
-    else
-      high = middle;
-  }
-  return low;
-}
 
 // One algorithm is a struct of numbers with `prepare(entry)`, once per block, and `update(values)`, which
 // turns the values of one element, one per array, into the new ones; values of absent arrays are not used.
@@ -135,7 +112,7 @@ template <class T, int V, class State>
 LM_DEVICE void update_chunk(const OptimEntry& e, const State& state, int64_t begin, int64_t end) {
   using C = Compute<T>;
 #pragma unroll 1
-  for (int64_t at = begin + int64_t(threadIdx.x) * V; at < end; at += kOptimThreads * V) {
+  for (int64_t at = begin + int64_t(threadIdx.x) * V; at < end; at += kArrayThreads * V) {
     Pack<T, V> pack[State::kArrays];
 #pragma unroll
     for (int a = 0; a < State::kArrays; ++a)
@@ -156,8 +133,8 @@ LM_DEVICE void update_chunk(const OptimEntry& e, const State& state, int64_t beg
 }
 
 template <class T, int capacity, class Rule>
-__global__ void __launch_bounds__(kOptimThreads, 2)
-    optim_update_kernel(const __grid_constant__ OptimTable<capacity> table, const Rule rule) {
+__global__ void __launch_bounds__(kArrayThreads, 2)
+    optim_update_kernel(const __grid_constant__ ArrayTable<OptimEntry, capacity> table, const Rule rule) {
   const int chunk = int(blockIdx.x);
   const OptimEntry& e = table.entry[find_entry(table, chunk)];
   // By one thread: the powers of double precision take longer than its elements.
@@ -166,8 +143,8 @@ __global__ void __launch_bounds__(kOptimThreads, 2)
   if (threadIdx.x == 0) shared[0] = rule.prepare(e);
   __syncthreads();
   const State state = shared[0];
-  const int64_t begin = (chunk - e.first_chunk) * kOptimChunk;
-  const int64_t end = begin + kOptimChunk < e.n ? begin + kOptimChunk : e.n;
+  const int64_t begin = (chunk - e.first_chunk) * kArrayChunk;
+  const int64_t end = begin + kArrayChunk < e.n ? begin + kArrayChunk : e.n;
   // Double precision, whose roots and quotients are calls, takes one element at a time.
   constexpr int V = sizeof(T) == 8 ? 1 : kPack<T>;
   const int64_t whole = e.aligned ? end / V * V : begin;
@@ -176,9 +153,9 @@ __global__ void __launch_bounds__(kOptimThreads, 2)
 }
 
 template <int capacity>
-__global__ void __launch_bounds__(kOptimThreads, 2)
-    optim_advance_kernel(const __grid_constant__ OptimTable<capacity> table) {
-  const int i = int(blockIdx.x * kOptimThreads + threadIdx.x);
+__global__ void __launch_bounds__(kArrayThreads, 2)
+    optim_advance_kernel(const __grid_constant__ ArrayTable<OptimEntry, capacity> table) {
+  const int i = int(blockIdx.x * kArrayThreads + threadIdx.x);
   if (i < table.count && table.entry[i].counter) *table.entry[i].counter += 1;
 }
 
