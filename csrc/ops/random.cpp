@@ -210,7 +210,7 @@ Tensor normal(const Operand& mean, const Operand& std, Generator* generator) {
              "; need std >= 0");
   NoGrad guard;
   Tensor z = randn(Sizes(broadcast(mean.sizes(), std.sizes(), "normal")), generator, result_type({&mean, &std}),
-                   mean.device());
+                   mean->wrapped ? std.device() : mean.device());
   return add(mul(z, std), mean);
 }
 Tensor normal(double mean, double std, const Shape& size, Generator* generator, std::optional<DType> dtype,

@@ -122,6 +122,13 @@ def test_current_device():
 
 
 @with_cuda
+def test_normal_draws_where_its_tensor_is():
+    """One of mean and std may be a number."""
+    ones = lamina.ones(3, device="cuda")
+    assert lamina.normal(0.0, ones).is_cuda and lamina.normal(ones, 0.5).is_cuda and lamina.normal(ones, ones).is_cuda
+
+
+@with_cuda
 def test_pinned_memory():
     x = lamina.arange(6.0).reshape(2, 3).pin_memory()
     assert x.is_pinned() and x[1:].is_pinned() and x.pin_memory() is x and not x.is_cuda
