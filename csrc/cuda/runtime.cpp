@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
 
 #include "cuda/caching.h"
 #include "cuda/library.h"
@@ -219,11 +220,39 @@ void copy(Stream stream, void* dst, const void* src, size_t bytes, CopyKind kind
 constexpr int kMaxDevices = 64;
 thread_local void* current[kMaxDevices];
 
+// Streams that their owners gave up serve the next who ask. They are never destroyed: memory that was used in one may
+// still wait for it, and memory that was cached for it would be lost.
+struct Streams {
+  struct Entry {
+    int8_t device;
+    int priority;
+    cudaStream_t stream;
+    bool idle;
+  };
+  std::mutex mutex;
+  std::vector<Entry> entries;
+};
+Streams& streams() {
+  static Streams* all = new Streams;
+  return *all;
+}
 void* create_stream(int8_t device, int priority) {
+  std::lock_guard lock(streams().mutex);
+  for (auto& entry : streams().entries)
+    if (entry.idle && entry.device == device && entry.priority == priority) {
+      entry.idle = false;
+      return entry.stream;
+    }
   DeviceGuard guard(device);
   cudaStream_t stream;
   LM_CUDA_CHECK(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, priority));
+  streams().entries.push_back({device, priority, stream, false});
   return stream;
+}
+void destroy_stream(Stream stream) noexcept {
+  std::lock_guard lock(streams().mutex);
+  for (auto& entry : streams().entries)
+    if (entry.device == stream.device.index && entry.stream == handle(stream)) entry.idle = true;
 }
 bool finished(cudaError_t status) {
   if (status == cudaErrorNotReady) return false;
@@ -321,7 +350,7 @@ constinit const Backend backend_table = {
     .current_stream = [](int8_t device) { return current[device]; },
     .set_current_stream = [](Stream stream) { current[stream.device.index] = stream.handle; },
     .create_stream = create_stream,
-    .destroy_stream = [](Stream stream) noexcept { cudaStreamDestroy(handle(stream)); },
+    .destroy_stream = destroy_stream,
     .synchronize = [](Stream stream) { LM_CUDA_CHECK(cudaStreamSynchronize(handle(stream))); },
     .synchronize_device =
         [](int8_t device) {

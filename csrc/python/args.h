@@ -209,6 +209,15 @@ class ReleaseGil {
  private:
   PyThreadState* state_;
 };
+// The only element of x. For one on a device that means waiting for all its work, while other threads go on.
+inline double item_double(const Tensor& x) {
+  ReleaseGil release(!x.device().is_cpu());
+  return x.item_double();
+}
+inline int64_t item_int(const Tensor& x) {
+  ReleaseGil release(!x.device().is_cpu());
+  return x.item_int();
+}
 inline constexpr int64_t kReleaseGilElements = 8192;
 template <class T>
 bool is_large(const T& x) {

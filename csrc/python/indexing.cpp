@@ -35,8 +35,8 @@ Index from_slice(PyObject* key) {
 
 Index from_tensor(const Tensor& x) {
   if (x.is_floating()) wrong_key(str("a ", x.dtype(), " tensor of shape ", x.sizes()));
-  if (x.dim() == 0 && x.dtype() == DType::Bool) return Index::boolean(x.item_int() != 0);
-  if (x.dim() == 0) return Index::integer(x.item_int());
+  if (x.dim() == 0 && x.dtype() == DType::Bool) return Index::boolean(item_int(x) != 0);
+  if (x.dim() == 0) return Index::integer(item_int(x));
   LM_CHECK(x.dtype() != DType::U8, TypeError, "index: a uint8 tensor of shape ", x.sizes(),
            " could be a mask or positions; use .bool() for a mask, .long() for positions");
   return Index::of(x);

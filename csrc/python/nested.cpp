@@ -299,7 +299,11 @@ Tensor tensor_from_data(PyObject* data, std::optional<DType> dtype, const char* 
 PyObject* tolist(PyObject* self, PyObject*) {
   return guarded([&] {
     const NoGrad guard;
-    const Tensor x = to_device(unwrap(self), Device());
+    Tensor x = unwrap(self);
+    if (!x.device().is_cpu()) {
+      ReleaseGil release(true);
+      x = to_device(x, Device());
+    }
     return dispatch_all(x.dtype(), [&]<class T>() { return nested_list(x, x.data<T>(), 0); });
   });
 }

@@ -247,8 +247,8 @@ PyObject* method_is_floating_point(PyObject* o, PyObject*) { return PyBool_FromL
 PyObject* method_item(PyObject* o, PyObject*) {
   return guarded([&]() -> PyObject* {
     const Tensor& x = unwrap(o);
-    if (x.is_floating()) return PyFloat_FromDouble(x.item_double());
-    int64_t value = x.item_int();
+    if (x.is_floating()) return PyFloat_FromDouble(item_double(x));
+    int64_t value = item_int(x);
     return x.dtype() == DType::Bool ? PyBool_FromLong(value != 0) : PyLong_FromLongLong(value);
   });
 }

@@ -182,25 +182,25 @@ int to_bool(PyObject* o) {
     const Tensor& x = unwrap(o);
     LM_CHECK(x.numel() == 1, ValueError, "bool: a tensor of shape ", x.sizes(), " has ", x.numel(),
              " elements, its truth value is ambiguous; use any() or all()");
-    result = x.item_double() != 0;
+    result = item_double(x) != 0;
     return Py_None;
   });
   return done ? result : -1;
 }
 PyObject* to_float(PyObject* o) {
-  return guarded([&] { return PyFloat_FromDouble(one_element(o, "float").item_double()); });
+  return guarded([&] { return PyFloat_FromDouble(item_double(one_element(o, "float"))); });
 }
 PyObject* to_int(PyObject* o) {
   return guarded([&]() -> PyObject* {
     const Tensor& x = one_element(o, "int");
-    return x.is_floating() ? PyLong_FromDouble(x.item_double()) : PyLong_FromLongLong(x.item_int());
+    return x.is_floating() ? PyLong_FromDouble(item_double(x)) : PyLong_FromLongLong(item_int(x));
   });
 }
 PyObject* to_index(PyObject* o) {
   return guarded([&] {
     const Tensor& x = one_element(o, "index");
     LM_CHECK(!x.is_floating(), TypeError, "index: got a ", x.dtype(), " tensor; need an integer one");
-    return PyLong_FromLongLong(x.item_int());
+    return PyLong_FromLongLong(item_int(x));
   });
 }
 

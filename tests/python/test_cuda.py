@@ -254,6 +254,39 @@ def test_what_the_device_is_like():
 
 
 @with_cuda
+def test_streams_outlive_their_objects():
+    """Memory may be freed after the stream that used it was given up; the next stream is the same queue."""
+    side = lamina.cuda.Stream()
+    handle = side.cuda_stream
+    x = lamina.ones(1000, device="cuda")
+    source = lamina.ones(1000, pin_memory=True)
+    with lamina.cuda.stream(side):
+        y = x + source.to("cuda", non_blocking=True)
+    x.record_stream(side)
+    del side
+    del x, source
+    again, other = lamina.cuda.Stream(), lamina.cuda.Stream()
+    assert again.cuda_stream == handle != other.cuda_stream
+    again.synchronize()
+    assert y.sum().item() == 2000.0
+
+
+@with_cuda
+def test_a_graph_reads_pinned_memory_in_every_replay():
+    """Also after the tensor is gone: its memory is given to nobody else."""
+    x = lamina.zeros(3000, device="cuda")
+    holder = [lamina.ones(3000, pin_memory=True)]
+    step = lamina.cuda.graph(lambda: x.copy_(holder[0], non_blocking=True) + 1)
+    holder[0].fill_(2.0)
+    assert step().unique().tolist() == [3.0]
+    holder.clear()
+    others = [lamina.full((3000,), 9.0, pin_memory=True) for _ in range(4)]
+    assert step().unique().tolist() == [3.0] and others[0].is_pinned()
+    with pytest.raises(RuntimeError, match="while a graph is captured, nothing on the host can be copied to cuda:0"):
+        lamina.cuda.graph(lambda: x.copy_(lamina.ones(3000)))
+
+
+@with_cuda
 def test_memory_reports():
     x = lamina.ones(1000, device="cuda")
     summary = lamina.cuda.memory_summary()
