@@ -12,16 +12,12 @@
 #ifdef LM_EMULATE
 #include "cuda/emulate/launch.h"
 #else
-#include <cuda_runtime.h>
-
 #include <tuple>
+
+#include "cuda/runtime.h"
 #endif
 
 namespace lamina::cuda {
-
-#ifndef LM_EMULATE
-[[noreturn]] void throw_launch_error(cudaError_t status, const void* kernel, dim3 grid, dim3 block);  // runtime.cpp
-#endif
 
 // kernel<<<grid, block, shared_bytes, stream>>>(args...); nothing if the grid is empty.
 template <class... P, class... A>
@@ -31,12 +27,13 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, St
 #ifdef LM_EMULATE
   emulate::launch(kernel, grid, block, shared_bytes, stream.handle, args...);
 #else
+  const DeviceGuard guard(stream.device.index);
   std::tuple<P...> values(args...);
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.dynamicSmemBytes = shared_bytes;
-  config.stream = static_cast<cudaStream_t>(stream.handle);
+  config.stream = handle(stream);
   const auto* function = reinterpret_cast<const void*>(kernel);
   cudaError_t status = cudaSuccess;
   if (shared_bytes > 48 << 10)  // more than a block gets without asking

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 
+#include "core/errors.h"
 #include "cuda/caching.h"
 #include "cuda/library.h"
 #include "cuda/memory.h"
@@ -351,18 +352,33 @@ constinit const Backend backend_table = {
     .set_current_stream = [](Stream stream) { current[stream.device.index] = stream.handle; },
     .create_stream = create_stream,
     .destroy_stream = destroy_stream,
-    .synchronize = [](Stream stream) { LM_CUDA_CHECK(cudaStreamSynchronize(handle(stream))); },
+    .synchronize =
+        [](Stream stream) {
+          DeviceGuard guard(stream.device.index);
+          LM_CUDA_CHECK(cudaStreamSynchronize(handle(stream)));
+        },
     .synchronize_device =
         [](int8_t device) {
           DeviceGuard guard(device);
           LM_CUDA_CHECK(cudaDeviceSynchronize());
         },
-    .stream_done = [](Stream stream) { return finished(cudaStreamQuery(handle(stream))); },
+    .stream_done =
+        [](Stream stream) {
+          DeviceGuard guard(stream.device.index);
+          return finished(cudaStreamQuery(handle(stream)));
+        },
     .create_event = create_event,
     .destroy_event = [](void* event) noexcept { cudaEventDestroy(event_of(event)); },
-    .record_event = [](void* event, Stream stream) { LM_CUDA_CHECK(cudaEventRecord(event_of(event), handle(stream))); },
-    .wait_event = [](Stream stream,
-                     void* event) { LM_CUDA_CHECK(cudaStreamWaitEvent(handle(stream), event_of(event))); },
+    .record_event =
+        [](void* event, Stream stream) {
+          DeviceGuard guard(stream.device.index);
+          LM_CUDA_CHECK(cudaEventRecord(event_of(event), handle(stream)));
+        },
+    .wait_event =
+        [](Stream stream, void* event) {
+          DeviceGuard guard(stream.device.index);
+          LM_CUDA_CHECK(cudaStreamWaitEvent(handle(stream), event_of(event)));
+        },
     .event_done = [](void* event) { return finished(cudaEventQuery(event_of(event))); },
     .synchronize_event = [](void* event) { LM_CUDA_CHECK(cudaEventSynchronize(event_of(event))); },
     .elapsed_ms = elapsed_ms,

@@ -1,18 +1,21 @@
-// The CUDA runtime as the engine sees it: errors as exceptions, the devices, the calling thread's streams, and the
-// Backend table (core/backend.h) filled in. The one idea: nothing here touches the driver until a CUDA device is asked
-// for, so that a library built with CUDA loads on a machine without a driver. Next: launch.h (kernels), caching.h
-// (memory).
+// Calls of the CUDA runtime, with their errors as exceptions. runtime.cpp fills in the Backend table (core/backend.h)
+// with them: devices, memory, the calling thread's streams, captured graphs. The one idea: nothing there touches the
+// driver until a CUDA device is asked for, so that a library built with CUDA loads on a machine without a driver. Next:
+// launch.h (kernels), caching.h (memory).
 #pragma once
 #include <cuda_runtime.h>
 
-#include "core/backend.h"
-#include "core/errors.h"
+#include "core/device.h"
 
 namespace lamina::cuda {
 
 [[noreturn]] void throw_error(cudaError_t status, const char* call, const char* file, int line);
 
-// LM_CUDA_CHECK(cudaMemcpyAsync(...)): a RuntimeError with the call, the reason, the file and the line, unless it
+#ifndef LM_EMULATE
+[[noreturn]] void throw_launch_error(cudaError_t status, const void* kernel, dim3 grid, dim3 block);
+#endif
+
+// LM_CUDA_CHECK(cudaMemcpyAsync(...)): a DeviceError with the call, the reason, the file and the line, unless it
 // succeeds.
 #define LM_CUDA_CHECK(CALL)                                              \
   do {                                                                   \
@@ -20,7 +23,7 @@ namespace lamina::cuda {
       ::lamina::cuda::throw_error(lm_status, #CALL, __FILE__, __LINE__); \
   } while (false)
 
-// Makes `device` the calling thread's for a scope.
+// Makes `device` the calling thread's for a scope: the default stream is that of the thread's device.
 class DeviceGuard {
  public:
   explicit DeviceGuard(int device) {

@@ -145,6 +145,13 @@ def test_an_operator_of_the_backward_pass_is_named():
         lamina.cuda.graph(lambda: Reads.apply(x).sum().backward())
 
 
+def test_a_node_of_the_backward_pass_is_named():
+    on_cpu = lamina.ones(3, requires_grad=True)
+    x = on_cpu.to("cuda")
+    with pytest.raises(RuntimeError, match=r"^to: copy: cuda: while a graph is captured, nothing can be read"):
+        lamina.cuda.graph(lambda: (x * 2).sum().backward(), warmup=0)
+
+
 def test_errors_of_the_step_come_through():
     with pytest.raises(ZeroDivisionError):
         lamina.cuda.graph(lambda: lamina.ones(2, device="cuda") * (1 // 0), warmup=0)
