@@ -36,19 +36,19 @@ void update_all(Stream stream, const OptimArray* arrays, int64_t count, Make&& m
 
 void sgd_update(Stream stream, const SgdStep& s, const OptimArray* arrays, int64_t count) {
   update_all<SgdRule>(stream, arrays, count, [&]<class Rule>() {
-    return Rule{s.lr, s.momentum, s.dampening, s.weight_decay, s.nesterov, s.maximize};
+    return Rule{{s.lr, s.lr_at}, s.momentum, s.dampening, s.weight_decay, s.nesterov, s.maximize};
   });
 }
 
 void adam_update(Stream stream, const AdamStep& s, const OptimArray* arrays, int64_t count) {
   update_all<AdamRule>(stream, arrays, count, [&]<class Rule>() {
-    return Rule{s.lr, s.beta1, s.beta2, s.eps, s.weight_decay, s.decoupled, s.maximize};
+    return Rule{{s.lr, s.lr_at}, s.beta1, s.beta2, s.eps, s.weight_decay, s.decoupled, s.maximize};
   });
 }
 
 void rmsprop_update(Stream stream, const RmspropStep& s, const OptimArray* arrays, int64_t count) {
   update_all<RmspropRule>(stream, arrays, count, [&]<class Rule>() {
-    return Rule{s.lr, s.alpha, s.eps, s.weight_decay, s.momentum, s.maximize};
+    return Rule{{s.lr, s.lr_at}, s.alpha, s.eps, s.weight_decay, s.momentum, s.maximize};
   });
 }
 

@@ -9,21 +9,25 @@
 
 namespace lamina {
 
+// lr_at: where the learning rate is instead, in memory of the device, so that a captured step follows a schedule.
 struct SgdStep {
   double lr, momentum, dampening, weight_decay;
   bool nesterov, maximize;
   bool first = false;  // the buffer is new and takes the gradient as it is: OptimArray::first of the array at hand
+  const float* lr_at = nullptr;
 };
 
 struct AdamStep {
   double lr, beta1, beta2, eps, weight_decay;
   bool decoupled, maximize;
   double correction1 = 1, correction2 = 1;  // 1 - beta^t, t being the counter of the array at hand
+  const float* lr_at = nullptr;
 };
 
 struct RmspropStep {
   double lr, alpha, eps, weight_decay, momentum;
   bool maximize;
+  const float* lr_at = nullptr;
 };
 
 constexpr int kOptimColumns = 5;

@@ -10,8 +10,17 @@ namespace {
 template <class Step, class Job>
 class Update {
  public:
-  Update(const char* op, const Step& step, const Job& job, size_t parameters) : op_(op), step_(step), job_(job) {
+  Update(const char* op, const Step& step, const Tensor& lr, const Job& job, size_t parameters)
+      : op_(op), step_(step), job_(job) {
     arrays_.reserve(parameters);
+    if (lr.device().is_cpu()) {
+      step_.lr = lr.item_double();
+      return;
+    }
+    LM_CHECK(lr.numel() == 1 && lr.dtype() == DType::F32, TypeError, op, ": lr is a tensor of shape ", lr.sizes(),
+             " and ", lr.dtype(), " on ", lr.device(), "; need a number, or one element of float32");
+    step_.lr_at = lr.data<float>();
+    lr_device_ = lr.device();
   }
 
   // columns[0] is the gradient, the others are changed; a null one is passed on as null.
@@ -26,6 +35,8 @@ class Update {
       array.data[c] = flat(*columns[c], c > 0);
       if (c > 0) columns[c]->bump_version();
     }
+    LM_CHECK(!step_.lr_at || p.device() == lr_device_, RuntimeError, op_, ": lr is on ", lr_device_, ", parameter ",
+             index, " on ", p.device(), "; need one device, or a number");
     // One call per device; the parameters of a model are usually all on one.
     if (!arrays_.empty() && p.device() != device_) run();
     device_ = p.device();
@@ -76,7 +87,7 @@ class Update {
   const char* op_;
   Step step_;
   const Job& job_;
-  Device device_;
+  Device device_, lr_device_;
   std::vector<OptimArray> arrays_;
   std::vector<std::pair<Tensor, Tensor>> copies_, kept_;
 };
@@ -90,11 +101,11 @@ const Tensor* entry(const TensorList& list, size_t i) { return list.empty() ? nu
 
 }  // namespace
 
-void sgd_step_(const TensorList& params, TensorList& momentum_buffers, double lr, double momentum, double dampening,
-               double weight_decay, bool nesterov, bool maximize) {
+void sgd_step_(const TensorList& params, TensorList& momentum_buffers, const Tensor& lr, double momentum,
+               double dampening, double weight_decay, bool nesterov, bool maximize) {
   check_length("sgd_step_", "momentum_buffers", momentum_buffers, params, true);
-  const SgdStep step{lr, momentum, dampening, weight_decay, nesterov, maximize};
-  Update<SgdStep, decltype(kernel::sgd_update)> update("sgd_step_", step, kernel::sgd_update, params.size());
+  const SgdStep step{0, momentum, dampening, weight_decay, nesterov, maximize};
+  Update<SgdStep, decltype(kernel::sgd_update)> update("sgd_step_", step, lr, kernel::sgd_update, params.size());
   for (size_t i = 0; i < params.size(); ++i) {
     if (!params[i]->grad) continue;
     Tensor grad(params[i]->grad);
@@ -106,14 +117,14 @@ void sgd_step_(const TensorList& params, TensorList& momentum_buffers, double lr
 }
 
 void adam_step_(const TensorList& params, const TensorList& exp_avgs, const TensorList& exp_avg_sqs,
-                const TensorList& steps, const TensorList& max_exp_avg_sqs, double lr, double beta1, double beta2,
-                double eps, double weight_decay, bool decoupled, bool maximize) {
+                const TensorList& steps, const TensorList& max_exp_avg_sqs, const Tensor& lr, double beta1,
+                double beta2, double eps, double weight_decay, bool decoupled, bool maximize) {
   check_length("adam_step_", "exp_avgs", exp_avgs, params, false);
   check_length("adam_step_", "exp_avg_sqs", exp_avg_sqs, params, false);
   check_length("adam_step_", "steps", steps, params, false);
   check_length("adam_step_", "max_exp_avg_sqs", max_exp_avg_sqs, params, true);
-  const AdamStep step{lr, beta1, beta2, eps, weight_decay, decoupled, maximize};
-  Update<AdamStep, decltype(kernel::adam_update)> update("adam_step_", step, kernel::adam_update, params.size());
+  const AdamStep step{0, beta1, beta2, eps, weight_decay, decoupled, maximize};
+  Update<AdamStep, decltype(kernel::adam_update)> update("adam_step_", step, lr, kernel::adam_update, params.size());
   for (size_t i = 0; i < params.size(); ++i) {
     if (!params[i]->grad) continue;
     Tensor grad(params[i]->grad);
@@ -124,14 +135,14 @@ void adam_step_(const TensorList& params, const TensorList& exp_avgs, const Tens
 }
 
 void rmsprop_step_(const TensorList& params, const TensorList& square_avgs, const TensorList& steps,
-                   const TensorList& grad_avgs, const TensorList& momentum_buffers, double lr, double alpha, double eps,
-                   double weight_decay, double momentum, bool maximize) {
+                   const TensorList& grad_avgs, const TensorList& momentum_buffers, const Tensor& lr, double alpha,
+                   double eps, double weight_decay, double momentum, bool maximize) {
   check_length("rmsprop_step_", "square_avgs", square_avgs, params, false);
   check_length("rmsprop_step_", "steps", steps, params, false);
   check_length("rmsprop_step_", "grad_avgs", grad_avgs, params, true);
   check_length("rmsprop_step_", "momentum_buffers", momentum_buffers, params, true);
-  const RmspropStep step{lr, alpha, eps, weight_decay, momentum, maximize};
-  Update<RmspropStep, decltype(kernel::rmsprop_update)> update("rmsprop_step_", step, kernel::rmsprop_update,
+  const RmspropStep step{0, alpha, eps, weight_decay, momentum, maximize};
+  Update<RmspropStep, decltype(kernel::rmsprop_update)> update("rmsprop_step_", step, lr, kernel::rmsprop_update,
                                                                params.size());
   for (size_t i = 0; i < params.size(); ++i) {
     if (!params[i]->grad) continue;

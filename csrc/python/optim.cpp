@@ -21,33 +21,43 @@ TensorList tensors(const py::list& list) {
   return out;
 }
 
-void sgd_step(const py::list& params, py::list momentum_buffers, double lr, double momentum, double dampening,
-              double weight_decay, bool nesterov, bool maximize) {
+Tensor learning_rate(const py::object& lr) {
+  Tensor rate = operand(lr.ptr());
+  LM_CHECK(rate.defined(), TypeError, "optimizer step: lr is a ", Py_TYPE(lr.ptr())->tp_name,
+           "; need a number or a Tensor");
+  return rate;
+}
+
+void sgd_step(const py::list& params, py::list momentum_buffers, const py::object& lr, double momentum,
+              double dampening, double weight_decay, bool nesterov, bool maximize) {
   TensorList p = tensors(params), buffers = tensors(momentum_buffers);
+  const Tensor rate = learning_rate(lr);
   {
     ReleaseGil release(is_large(p));
-    sgd_step_(p, buffers, lr, momentum, dampening, weight_decay, nesterov, maximize);
+    sgd_step_(p, buffers, rate, momentum, dampening, weight_decay, nesterov, maximize);
   }
   for (size_t i = 0; i < buffers.size(); ++i)  // the new ones
     if (buffers[i].defined() && momentum_buffers[i].is_none()) momentum_buffers[i] = py::cast(buffers[i]);
 }
 
 void adam_step(const py::list& params, const py::list& exp_avgs, const py::list& exp_avg_sqs, const py::list& steps,
-               const py::list& max_exp_avg_sqs, double lr, double beta1, double beta2, double eps, double weight_decay,
-               bool decoupled, bool maximize) {
+               const py::list& max_exp_avg_sqs, const py::object& lr, double beta1, double beta2, double eps,
+               double weight_decay, bool decoupled, bool maximize) {
   TensorList p = tensors(params), m = tensors(exp_avgs), v = tensors(exp_avg_sqs), t = tensors(steps),
              largest = tensors(max_exp_avg_sqs);
+  const Tensor rate = learning_rate(lr);
   ReleaseGil release(is_large(p));
-  adam_step_(p, m, v, t, largest, lr, beta1, beta2, eps, weight_decay, decoupled, maximize);
+  adam_step_(p, m, v, t, largest, rate, beta1, beta2, eps, weight_decay, decoupled, maximize);
 }
 
 void rmsprop_step(const py::list& params, const py::list& square_avgs, const py::list& steps, const py::list& grad_avgs,
-                  const py::list& momentum_buffers, double lr, double alpha, double eps, double weight_decay,
+                  const py::list& momentum_buffers, const py::object& lr, double alpha, double eps, double weight_decay,
                   double momentum, bool maximize) {
   TensorList p = tensors(params), v = tensors(square_avgs), t = tensors(steps), mean = tensors(grad_avgs),
              buffers = tensors(momentum_buffers);
+  const Tensor rate = learning_rate(lr);
   ReleaseGil release(is_large(p));
-  rmsprop_step_(p, v, t, mean, buffers, lr, alpha, eps, weight_decay, momentum, maximize);
+  rmsprop_step_(p, v, t, mean, buffers, rate, alpha, eps, weight_decay, momentum, maximize);
 }
 
 Tensor norm_of_all(const py::list& list, double p) {

@@ -237,7 +237,9 @@ class Graph:
             tensors, into which new data is copied before each call.
         warmup: calls before the capture. They happen for real.
 
-    Calling it replays the step and returns what ``step`` returned: the same tensors, with new elements.
+    Calling it replays the step and returns what ``step`` returned: the same tensors, with new elements. Random numbers
+    are new in every replay. Numbers that Python gave to the step are recorded as they were: a learning rate that a
+    schedule changes must be a tensor on the device, ``SGD(params, lr=lamina.tensor(0.1, device="cuda"))``.
 
     Raises:
         RuntimeError: an operator of the step cannot be captured, as it reads from the device.

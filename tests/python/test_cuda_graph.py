@@ -71,6 +71,41 @@ def test_replays_are_steps(optimizer, options):
     assert state(model) == expected
 
 
+@pytest.mark.parametrize("optimizer", [lamina.optim.Adam, lamina.optim.SGD, lamina.optim.RMSprop])
+def test_a_schedule_reaches_a_captured_step(optimizer):
+    def run(lr, captured):
+        w = nn.Parameter(lamina.tensor([1.0, -2.0], device="cuda"))
+        rule = optimizer([w], lr=lr)
+        schedule = lamina.optim.lr_scheduler.ExponentialLR(rule, gamma=0.5)
+
+        def step():
+            rule.zero_grad()
+            (w * w).sum().backward()
+            rule.step()
+
+        replay = lamina.cuda.graph(step) if captured else step
+        for _ in range(0 if captured else 2):
+            step()
+        for _ in range(3):
+            replay()
+            schedule.step()
+        assert schedule.get_last_lr() == [0.03125]
+        return w.tolist()
+
+    assert run(lamina.tensor(0.25, device="cuda"), captured=True) == run(0.25, captured=False)
+
+
+def test_a_learning_rate_on_another_device_is_refused():
+    w = nn.Parameter(lamina.ones(2))
+    w.grad = lamina.ones(2)
+    with pytest.raises(RuntimeError, match=r"sgd_step_: lr is on cuda:0, parameter 0 on cpu; need one device"):
+        lamina.optim.SGD([w], lr=lamina.tensor(0.1, device="cuda")).step()
+    with pytest.raises(
+        TypeError, match=r"sgd_step_: lr is a tensor of shape \(\) and float64 on cuda:0; need a number"
+    ):
+        lamina.optim.SGD([w], lr=lamina.tensor(0.1, dtype=lamina.float64, device="cuda")).step()
+
+
 def test_every_replay_draws_new_numbers_and_a_seed_repeats_them():
     x, generator = lamina.ones(1000, device="cuda"), lamina.Generator()
 

@@ -16,11 +16,19 @@ struct OptimEntry {
   bool first, aligned;  // SGD's new buffer; all addresses are multiples of 16
 };
 
+// A learning rate: a number, or where to find it when the step runs.
+struct Rate {
+  double value;
+  const float* at;
+  LM_DEVICE operator double() const { return at ? double(*at) : value; }
+};
+
 // One algorithm is a struct of numbers with `prepare(entry)`, once per block, and `update(values)`, which
 // turns the values of one element, one per array, into the new ones; values of absent arrays are not used.
 template <class C>
 struct SgdRule {
-  double lr, momentum, dampening, weight_decay;
+  Rate rate;
+  double momentum, dampening, weight_decay;
   bool nesterov, maximize;
   struct State {
     static constexpr int kArrays = 3;
@@ -38,7 +46,7 @@ struct SgdRule {
   LM_DEVICE State prepare(const OptimEntry& e) const {
     return {maximize ? C(-1) : C(1),
             C(weight_decay),
-            C(lr),
+            C(rate),
             e.first ? C(0) : C(momentum),
             e.first ? C(1) : C(1 - dampening),
             nesterov ? C(1) : C(0),
@@ -49,7 +57,8 @@ struct SgdRule {
 
 template <class C>
 struct AdamRule {
-  double lr, beta1, beta2, eps, weight_decay;
+  Rate learning_rate;
+  double beta1, beta2, eps, weight_decay;
   bool decoupled, maximize;
   struct State {
     static constexpr int kArrays = 5;
@@ -65,7 +74,7 @@ struct AdamRule {
     }
   };
   LM_DEVICE State prepare(const OptimEntry& e) const {
-    const double t = *e.counter;  // already advanced
+    const double t = *e.counter, lr = learning_rate;  // t is already advanced
     const double correction1 = 1 - pow(beta1, t), correction2 = 1 - pow(beta2, t);
     return {maximize ? C(-1) : C(1),
             decoupled ? C(0) : C(weight_decay),
@@ -82,7 +91,8 @@ struct AdamRule {
 
 template <class C>
 struct RmspropRule {
-  double lr, alpha, eps, weight_decay, momentum;
+  Rate rate;
+  double alpha, eps, weight_decay, momentum;
   bool maximize;
   struct State {
     static constexpr int kArrays = 5;
@@ -103,7 +113,7 @@ struct RmspropRule {
     }
   };
   LM_DEVICE State prepare(const OptimEntry& e) const {
-    return {maximize ? C(-1) : C(1), C(weight_decay),     C(lr), C(alpha), C(1 - alpha), C(eps), C(momentum),
+    return {maximize ? C(-1) : C(1), C(weight_decay),     C(rate), C(alpha), C(1 - alpha), C(eps), C(momentum),
             e.data[3] != nullptr,    e.data[4] != nullptr};
   }
 };

@@ -14,7 +14,7 @@ class SGD(Optimizer):
 
     Args:
         params: parameters or groups of them.
-        lr: step size.
+        lr: step size; a tensor on the device for captured steps, see ``lamina.cuda.graph``.
         momentum: 0 for none; the first step takes b = d.
         nesterov: step along d + momentum b. Sutskever et al., ICML 2013.
         maximize: go uphill.

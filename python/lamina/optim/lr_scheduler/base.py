@@ -10,7 +10,22 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from lamina._core import Tensor
 from lamina.optim.optimizer import Optimizer
+
+
+def read_lr(group: dict[str, Any]) -> float:
+    """The learning rate of a parameter group as a number."""
+    lr = group["lr"]
+    return lr.item() if isinstance(lr, Tensor) else lr
+
+
+def write_lr(group: dict[str, Any], lr: float) -> None:
+    """Sets it: in place if it is a tensor, where a captured step finds it."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(lr)
+    else:
+        group["lr"] = lr
 
 
 class LRScheduler:
@@ -30,7 +45,7 @@ class LRScheduler:
             raise TypeError(f"{type(self).__name__}: optimizer is a {type(optimizer).__name__}; need an Optimizer")
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
+                group.setdefault("initial_lr", read_lr(group))
             elif "initial_lr" not in group:
                 raise KeyError(f"{type(self).__name__}: group {i} has no 'initial_lr' to resume at epoch {last_epoch}")
         self.optimizer = optimizer
@@ -56,11 +71,11 @@ class LRScheduler:
             self._write(self.closed_form())
 
     def _current(self) -> list[float]:
-        return [group["lr"] for group in self.optimizer.param_groups]
+        return [read_lr(group) for group in self.optimizer.param_groups]
 
     def _write(self, lrs: Sequence[float]) -> None:
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
-            group["lr"] = lr
+            write_lr(group, lr)
         self._last_lr = list(lrs)
 
     def get_last_lr(self) -> list[float]:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from lamina.optim.lr_scheduler.base import LRScheduler, _per_group
+from lamina.optim.lr_scheduler.base import LRScheduler, _per_group, read_lr, write_lr
 from lamina.optim.optimizer import Optimizer
 
 
@@ -63,7 +63,7 @@ class SequentialLR(_Combined):
         self._milestones = list(milestones)
         self.last_epoch = last_epoch + 1
         for group in optimizer.param_groups:  # the parts have already written their first values: take them back
-            group["lr"] = group["initial_lr"]
+            write_lr(group, group["initial_lr"])
         for scheduler in schedulers:
             scheduler.last_epoch -= 1
         schedulers[0].step()
@@ -161,6 +161,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     def _reduce(self) -> None:
         for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
-            new = max(group["lr"] * self.factor, least)
-            if group["lr"] - new > self.eps:
-                group["lr"] = new
+            lr = read_lr(group)
+            new = max(lr * self.factor, least)
+            if lr - new > self.eps:
+                write_lr(group, new)
