@@ -30,7 +30,7 @@ if [ -n "${DRY:-}" ]; then
   dry=(--dry)
 else
   export PYTHONPATH=  # what was built, not the sources
-  stage build 190 python -m pip install --no-build-isolation --no-deps --force-reinstall \
+  stage build 180 python -m pip install --no-build-isolation --no-deps --force-reinstall \
     -Ccmake.define.LAMINA_CUDA=ON . || exit 1
 fi
 cd benchmarks || exit 1

@@ -60,7 +60,7 @@ void PinnedAllocator::free(void* p) {
   Block block = std::move(it->second);
   used_.erase(it);
   stats_.allocated_bytes -= int64_t(block.bytes);
-  if (!block.kept) forget_past(block);
+  // Nothing is asked of the device here: after a fault on it every question throws, and a destructor may not.
   if (block.kept || !block.events.empty()) {
     stats_.waiting_bytes += int64_t(block.bytes);
     waiting_.emplace_back(p, std::move(block));

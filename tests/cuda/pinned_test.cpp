@@ -92,6 +92,17 @@ TEST(Pinned, KnowsItsOwnAddresses) {
   EXPECT_THROW(pinned.free(a), RuntimeError);
 }
 
+TEST(Pinned, FreeingAsksNothingOfTheDevice) {
+  Device device;
+  MemorySource source = device.source();
+  source.done = [](void*, void*) -> bool { throw RuntimeError("a fault"); };
+  PinnedAllocator pinned(source);
+  void* a = pinned.allocate(1);
+  pinned.use(a, Device::stream(1));
+  pinned.free(a);
+  EXPECT_THROW(pinned.allocate(1), RuntimeError);
+}
+
 TEST(Pinned, WhatAGraphReadsIsKept) {
   Device device;
   PinnedAllocator pinned(device.source());
