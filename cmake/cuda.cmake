@@ -2,7 +2,9 @@
 # statically and nothing of the driver, cuBLAS or cuDNN.
 set(LAMINA_CUDA AUTO CACHE STRING "AUTO: when nvcc >= 12.8 is found; ON; OFF")
 set_property(CACHE LAMINA_CUDA PROPERTY STRINGS AUTO ON OFF)
-set(LAMINA_CUDA_ARCHITECTURES 90a CACHE STRING "GPU architectures to compile for; 90a is what is tested")
+# Every other GPU from 80 on compiles the kernels from PTX when it first runs them; real architectures start at once.
+set(LAMINA_CUDA_ARCHITECTURES 90a-real 80-virtual CACHE STRING
+    "GPU architectures to compile for, as in CMAKE_CUDA_ARCHITECTURES")
 
 set(LAMINA_WITH_CUDA OFF)
 if(LAMINA_CUDA STREQUAL "AUTO" OR LAMINA_CUDA STREQUAL "ON")
@@ -24,9 +26,6 @@ if(LAMINA_WITH_CUDA)
   set(CMAKE_CUDA_ARCHITECTURES ${LAMINA_CUDA_ARCHITECTURES})
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
   set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
-  if(CCACHE_PROGRAM)
-    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
-  endif()
   enable_language(CUDA)
   if(NOT DEFINED CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25.1 does not know that nvcc 12 does
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
@@ -42,7 +41,10 @@ if(LAMINA_WITH_CUDA)
     set_target_properties(lamina_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${LAMINA_MODULE_DIR})
   endif()
   install(TARGETS lamina_cuda LIBRARY DESTINATION lamina)
+  # Compressed, the library is a quarter of the size; drivers from 550 on, which CUDA 12.4 came with, can read it.
   target_compile_options(lamina_cuda PRIVATE
-    "$<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings;-Xptxas=-v,-warn-spills;--expt-relaxed-constexpr>")
+    "$<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings;-Xptxas=-v,-warn-spills;--expt-relaxed-constexpr;--compress-mode=size>")
+  set_target_properties(lamina_cuda PROPERTIES CUDA_COMPILER_LAUNCHER
+    "${Python_EXECUTABLE};${PROJECT_SOURCE_DIR}/cmake/ptxas_report.py;compile;${CCACHE_PROGRAM}")
 endif()
 message(STATUS "CUDA backend: LAMINA_CUDA=${LAMINA_CUDA}, compiled by nvcc: ${LAMINA_WITH_CUDA}")

@@ -107,46 +107,24 @@ void launch_elementwise(Stream stream, const F& f, const Plan& plan, const Eleme
   launch(elementwise_kernel<F, T, R, V, kUnits, kIn>, std::max(blocks, 1u), kElementwiseThreads, 0, stream, layout, f);
 }
 
-// Is the operand in memory what Types::Computed stands for? Bytes are uint8 to a formula, also where they are bool.
-template <class T>
-bool is_computed(const ElementwiseArg& arg) {
-  return arg.on_host || arg.dtype == arg.compute || (std::is_same_v<T, float> && is_half(arg.dtype));
-}
-
 inline bool is_empty(const Plan& plan) {
   for (int d = 0; d < plan.ndim; ++d)
     if (plan.sizes[d] == 0) return true;
   return false;
 }
 
-// out = f(inputs) computed in T with results R. kWide units are in flight where whole units are possible, kNarrow
-// single elements elsewhere. Formulas on integers read no floating-point numbers: promotion makes those floating.
-template <class T, class R, int kWide, int kNarrow, class F>
-void run_elementwise(Stream stream, const F& f, int ndim, const int64_t* sizes, const ElementwiseArg* args) {
-  constexpr int kArgs = F::kInputs + 1, V = std::min<int>(kPack<T>, 8);
-  constexpr Types kAny = std::is_integral_v<T> ? Types::Integral : Types::Any;
-  if (!is_computed<R>(args[0])) {  // in place into another dtype
-    ElementwiseArg through[kArgs];
-    std::copy_n(args, kArgs, through);
-    int64_t total = 1, strides[kMaxDims];
-    for (int d = ndim - 1; d >= 0; total *= sizes[d--]) strides[d] = total;
-    const Workspace results(stream, size_t(total) * sizeof(R));
-    through[0] = {results.as<R>(), args[0].compute, args[0].compute, strides};
-    run_elementwise<T, R, kWide, kNarrow>(stream, f, ndim, sizes, through);
-    return cuda::copy_strided(stream, ndim, sizes, const_cast<void*>(args[0].data), args[0].strides, args[0].dtype,
-                              results.as<R>(), strides, args[0].compute);
-  }
-  const Plan plan = make_plan(ndim, sizes, args, kArgs);
-  if (is_empty(plan)) return;
-  bool whole = whole_units(plan, args, kArgs, V);
-  for (int a = 1; a < kArgs; ++a) whole = whole && is_computed<T>(args[a]);
-  for_parts(plan, args, kArgs, [&](const Plan& part, const ElementwiseArg* at) {
-    if constexpr (kWide > 0)
-      if (whole && whole_units(part, at, kArgs, V))
-        return launch_elementwise<T, R, V, kWide, Types::Computed>(stream, f, part, at);
-    launch_elementwise<T, R, 1, kNarrow, kAny>(stream, f, part, at);
-  });
-}
+// A formula on one type: what differs between rows of the table, so that how a launch is chosen is compiled once.
+struct FormulaKernels {
+  // Takes a Layout of the formula's operands and the functor by address.
+  using Launch = void (*)(Stream stream, unsigned blocks, const void* layout, const void* f);
+  int operands;                        // the output and what the formula reads
+  int pack;                            // elements of a whole unit
+  int whole_units, single_units;       // that a thread has in flight
+  Launch launch_whole, launch_single;  // whole units; null where they are not worth it. Single elements of any type
+};
+
+// `skipped` is an input that the formula does not read, or -1.
+void run_formula(Stream stream, const FormulaKernels& kernels, const void* f, const ElementwiseJob& job, int skipped);
 
 // The rows of the table, defined in elementwise_rows.h, instantiated by unary_*.cu and binary_*.cu.
 template <class T>

@@ -25,20 +25,34 @@ LM_LONG(Remainder, sizeof(T) == 8)
 LM_LONG(Fmod, sizeof(T) == 8)
 #undef LM_LONG
 
+template <class F, class T, class R, int V, int kUnits, Types kIn>
+void launch_formula(Stream stream, unsigned blocks, const void* layout, const void* f) {
+  launch(elementwise_kernel<F, T, R, V, kUnits, kIn>, blocks, kElementwiseThreads, 0, stream,
+         *static_cast<const Layout<F::kInputs + 1>*>(layout), *static_cast<const F*>(f));
+}
+
+// Computed in T with results R. Formulas on integers read no floating-point numbers: promotion makes those floating.
 template <class F, class T>
-void run_row(Stream stream, const ElementwiseJob& job, int skipped = -1) {
+constexpr FormulaKernels formula_kernels() {
   using Math = decltype(F::f);
   using R = std::conditional_t<Math::kPredicate, bool, T>;
   constexpr bool kSlow = std::is_same_v<T, double> && Math::kDomain == math::Domain::kFloat;
-  constexpr int kUnits = F::kInputs == 1 ? 4 : 2;
-  constexpr int kWide = kLong<Math, T> ? 0 : kSlow || sizeof(T) < 4 ? kUnits / 2 : kUnits;
-  constexpr int kNarrow = kLong<Math, T> ? 1 : kSlow ? 2 : 4;
+  constexpr int V = std::min<int>(kPack<T>, 8), kUnits = F::kInputs == 1 ? 4 : 2;
+  constexpr int kWhole = kLong<Math, T> ? 0 : kSlow || sizeof(T) < 4 ? kUnits / 2 : kUnits;
+  constexpr int kSingle = kLong<Math, T> ? 1 : kSlow ? 2 : 4;
+  constexpr Types kAny = std::is_integral_v<T> ? Types::Integral : Types::Any;
+  FormulaKernels kernels{F::kInputs + 1, V, kWhole, kSingle, nullptr, launch_formula<F, T, R, 1, kSingle, kAny>};
+  if constexpr (kWhole > 0) kernels.launch_whole = launch_formula<F, T, R, V, kWhole, Types::Computed>;
+  return kernels;
+}
+
+// `skipped` is an input that the formula does not read.
+template <class F, class T>
+void run_row(Stream stream, const ElementwiseJob& job, int skipped = -1) {
+  static constexpr FormulaKernels kKernels = formula_kernels<F, T>();
   F f{};
-  if constexpr (!std::is_empty_v<Math>) f.f = *static_cast<const Math*>(job.functor);
-  ElementwiseArg args[F::kInputs + 1] = {job.out};
-  for (int i = 0, n = 1; i < job.n_in; ++i)
-    if (i != skipped) args[n++] = job.in[i];
-  run_elementwise<T, R, kWide, kNarrow>(stream, f, job.ndim, job.sizes, args);
+  if constexpr (!std::is_empty_v<decltype(F::f)>) f.f = *static_cast<const decltype(F::f)*>(job.functor);
+  run_formula(stream, kKernels, &f, job, skipped);
 }
 
 template <class Math, class T>

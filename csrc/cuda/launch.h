@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/device.h"
 #include "core/dtype.h"
@@ -12,41 +13,21 @@
 #ifdef LM_EMULATE
 #include "cuda/emulate/launch.h"
 #else
-#include <tuple>
-
 #include "cuda/runtime.h"
 #endif
 
 namespace lamina::cuda {
 
 // kernel<<<grid, block, shared_bytes, stream>>>(args...); nothing if the grid is empty.
-template <class... P, class... A>
-void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, Stream stream, const A&... args) {
-  static_assert(sizeof...(P) == sizeof...(A), "launch: as many arguments as the kernel has parameters");
+template <class... P>
+void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, Stream stream,
+            const std::type_identity_t<P>&... args) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
 #ifdef LM_EMULATE
   emulate::launch(kernel, grid, block, shared_bytes, stream.handle, args...);
 #else
-  const DeviceGuard guard(stream.device.index);
-  std::tuple<P...> values(args...);
-  cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = block;
-  config.dynamicSmemBytes = shared_bytes;
-  config.stream = handle(stream);
-  const auto* function = reinterpret_cast<const void*>(kernel);
-  cudaError_t status = cudaSuccess;
-  if (shared_bytes > 48 << 10)  // more than a block gets without asking
-    status = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes));
-  if (status == cudaSuccess)
-    status = std::apply(
-        [&](auto&... value) {
-          void* pointers[] = {const_cast<void*>(static_cast<const void*>(&value))..., nullptr};
-          return cudaLaunchKernelExC(&config, function, pointers);
-        },
-        values);
-  if (status != cudaSuccess) [[unlikely]]
-    throw_launch_error(status, function, grid, block);
+  void* arguments[] = {const_cast<void*>(static_cast<const void*>(&args))..., nullptr};
+  launch_kernel(reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, stream, arguments);
 #endif
 }
 

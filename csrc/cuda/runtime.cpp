@@ -23,7 +23,19 @@ void throw_error(cudaError_t status, const char* call, const char* file, int lin
 }
 
 #ifndef LM_EMULATE
-void throw_launch_error(cudaError_t status, const void* kernel, dim3 grid, dim3 block) {
+void launch_kernel(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, Stream stream, void** arguments) {
+  const DeviceGuard guard(stream.device.index);
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = handle(stream);
+  cudaError_t status = cudaSuccess;
+  if (shared_bytes > 48 << 10)  // more than a block gets without asking
+    status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared_bytes));
+  if (status == cudaSuccess) status = cudaLaunchKernelExC(&config, kernel, arguments);
+  if (status == cudaSuccess) [[likely]]
+    return;
   const char* symbol = nullptr;
   if (cudaFuncGetName(&symbol, kernel) != cudaSuccess) symbol = "a kernel";
   char* readable = abi::__cxa_demangle(symbol, nullptr, nullptr, nullptr);

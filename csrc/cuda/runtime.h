@@ -12,7 +12,8 @@ namespace lamina::cuda {
 [[noreturn]] void throw_error(cudaError_t status, const char* call, const char* file, int line);
 
 #ifndef LM_EMULATE
-[[noreturn]] void throw_launch_error(cudaError_t status, const void* kernel, dim3 grid, dim3 block);
+// `arguments`: the address of each, as the kernel's parameters have them.
+void launch_kernel(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, Stream stream, void** arguments);
 #endif
 
 // LM_CUDA_CHECK(cudaMemcpyAsync(...)): a DeviceError with the call, the reason, the file and the line, unless it

@@ -38,16 +38,24 @@ __global__ void __launch_bounds__(256) dot_kernel(ProductShape shape, Strided<T>
   Sum sum[kM] = {};
   if (j < shape.n) {
     const T* column = b.data + j * b.row_step;
-#pragma unroll 4
-    for (int k = begin + lane * V; k < end; k += 32 * V) {
-      const Pack<T, V> y = load_wide_or_not(column + k * b.depth_step, b.depth_step, end - k, b.wide);
+    const auto add = [&](int k, const Pack<T, V>& y, const auto& load) {
 #pragma unroll
       for (int i = 0; i < kM; ++i) {
-        const T* from = a.data + min(i, shape.m - 1) * a.row_step + k * a.depth_step;
-        const Pack<T, V> x = load_wide_or_not(from, a.depth_step, end - k, a.wide);
+        const Pack<T, V> x = load(a.data + min(i, shape.m - 1) * a.row_step + k * a.depth_step);
 #pragma unroll
         for (int e = 0; e < V; ++e) sum[i] += Sum(x[e]) * Sum(y[e]);
       }
+    };
+    const int first = begin + lane * V;
+    if (a.wide && b.wide) {
+#pragma unroll 4
+      for (int k = first; k < end; k += 32 * V)
+        add(k, load_pack<V>(column + k), [](const T* from) { return load_pack<V>(from); });
+    } else {
+#pragma unroll 1
+      for (int k = first; k < end; k += 32 * V)
+        add(k, load_wide_or_not(column + k * b.depth_step, b.depth_step, end - k, b.wide),
+            [&](const T* from) { return load_wide_or_not(from, a.depth_step, end - k, false); });
     }
   }
 #pragma unroll

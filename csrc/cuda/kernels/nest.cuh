@@ -21,6 +21,7 @@ LM_DEVICE int64_t divide(int64_t a, int64_t b, int64_t& rest) {
 LM_DEVICE int64_t offset_of(const Loops& loops, int64_t at) {
   if (loops.n == 1) return at * loops.stride[0];
   int64_t sum = 0;
+#pragma unroll 1  // few dimensions, and code that callers unroll already
   for (int d = loops.n - 1; d >= 0; --d) {
     int64_t rest;
     at = divide(at, loops.size[d], rest);

@@ -60,6 +60,18 @@ LM_DEVICE T lowest() {
     return T(-highest<T>() - 1);
 }
 
+template <class T>
+LM_DEVICE T sum_halves(const T (&v)[1]) {
+  return v[0];
+}
+template <class T, int N>
+LM_DEVICE T sum_halves(const T (&v)[N]) {
+  T half[N / 2];
+#pragma unroll
+  for (int k = 0; k < N / 2; ++k) half[k] = v[k] + v[k + N / 2];
+  return sum_halves(half);
+}
+
 // Sums of f(x), integers in int64. kPower, which needs many registers, is a kernel of its own.
 enum SumMode { kSumPlain, kSumNan, kSumAbs, kSumSquare, kSumPower };
 template <class T_, bool kPower = false>
@@ -68,7 +80,7 @@ struct SumState {
   struct State {
     Wide<T> v;
   };
-  using Part = typename IfElse<kFloating<T>, T, int64_t>::Type;
+  using Part = typename IfElse<kFloating<T>, T, typename IfElse<(sizeof(T) < 4), int32_t, int64_t>::Type>::Type;
 
   LM_DEVICE static State init(const ReduceArgs&) { return {0}; }
   LM_DEVICE static void merge(const ReduceArgs&, State& a, const State& b) { a.v += b.v; }
@@ -96,11 +108,7 @@ struct SumState {
     for (int u = 1; u < U; ++u)
 #pragma unroll
       for (int k = 0; k < N; ++k) sum[k] += map(args, packs[u][k]);
-#pragma unroll
-    for (int width = N / 2; width > 0; width /= 2)
-#pragma unroll
-      for (int k = 0; k < width; ++k) sum[k] += sum[k + width];
-    s.v += sum[0];
+    s.v += sum_halves(sum);
   }
   LM_DEVICE static void finish(const ReduceArgs& args, const State& s, int64_t result) {
     if constexpr (kFloating<T>) {
