@@ -4,10 +4,11 @@
 function(lamina_add_emulated_kernels library)
   file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/*.cu)
   file(GLOB emulator CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/cuda/emulate/*.cpp
-       ${PROJECT_SOURCE_DIR}/csrc/cuda/caching.cpp ${PROJECT_SOURCE_DIR}/csrc/cuda/pinned.cpp)
+       ${PROJECT_SOURCE_DIR}/csrc/cuda/caching.cpp ${PROJECT_SOURCE_DIR}/csrc/cuda/pinned.cpp
+       ${PROJECT_SOURCE_DIR}/csrc/cuda/provider*.cpp ${PROJECT_SOURCE_DIR}/csrc/cuda/tune.cpp)
   add_library(${library} OBJECT ${kernels} ${emulator} ${ARGN})
   set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX)
-  target_compile_definitions(${library} PUBLIC LM_EMULATE)
+  target_compile_definitions(${library} PUBLIC LM_EMULATE PRIVATE LAMINA_VERSION="${PROJECT_VERSION}")
   target_link_libraries(${library} PUBLIC lamina_core ${CMAKE_DL_LIBS})
   # Kernels are looked up by name at run time, so their symbols are exported.
   set_target_properties(${library} PROPERTIES CXX_VISIBILITY_PRESET default VISIBILITY_INLINES_HIDDEN OFF)

@@ -64,6 +64,11 @@ const Backend& backend(Device device) {
   return b;
 }
 
+std::vector<std::pair<std::string, std::string>> cuda_providers() {
+  if (!loaded().library) return {};
+  return loaded().library->providers();
+}
+
 Stream stream_of_backend(Device device) { return {device, backend(device).current_stream(device.index)}; }
 
 void* CudaKernel::find() {

@@ -73,12 +73,16 @@ struct Backend {
 struct CudaLibrary {
   const char* version;  // LAMINA_VERSION of its build
   const Backend* backend;
-  void* (*find_kernel)(const char* name);  // lamina::cuda::NAME, or null
+  void* (*find_kernel)(const char* name);                           // lamina::cuda::NAME, or null
+  std::vector<std::pair<std::string, std::string>> (*providers)();  // name; version, or why it is not used
 };
 extern const CudaLibrary* cuda_library;
 
 // Whether there is a CUDA device. Looks for one when first asked.
 bool has_cuda();
+// The library's providers; none in a build without CUDA.
+std::vector<std::pair<std::string, std::string>> cuda_providers();
+
 // The backend of `device`. Throws RuntimeError, with the reason, where the device cannot be used.
 const Backend& backend(Device device);
 

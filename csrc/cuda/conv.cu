@@ -6,6 +6,7 @@
 
 #include "cuda/kernels/conv.cuh"
 #include "cuda/product.h"
+#include "cuda/provider_cudnn.h"
 
 namespace lamina::cuda {
 namespace {
@@ -189,8 +190,10 @@ void conv_forward(Stream stream, DType dtype, const ConvGeometry& g, const ConvI
                   const void* bias, void* y) {
   const int64_t c = g.c_in / g.groups, rows = g.c_out / g.groups, size = g.kernel[0] * g.kernel[1] * g.kernel[2];
   const Axis axes[3] = {forward_axis(g, 0), forward_axis(g, 1), forward_axis(g, 2)};
-  dispatch_floating(dtype, "conv", [&]<class T>() {
-    correlate<T>(stream, g, axes, x, {w, rows, c, rows * c * size, c * size, size}, bias, y, g.out);
+  run_faster(stream, cudnn_offer(stream, {ConvPass::Forward, dtype, g, x, {}, w, bias}), y, [&](void* out) {
+    dispatch_floating(dtype, "conv", [&]<class T>() {
+      correlate<T>(stream, g, axes, x, {w, rows, c, rows * c * size, c * size, size}, bias, out, g.out);
+    });
   });
 }
 
@@ -198,19 +201,25 @@ void conv_forward(Stream stream, DType dtype, const ConvGeometry& g, const ConvI
 void conv_data_grad(Stream stream, DType dtype, const ConvGeometry& g, const ConvImage& grad_y, const void* w,
                     const void* bias, void* grad_x) {
   const int64_t c = g.c_in / g.groups, rows = g.c_out / g.groups, size = g.kernel[0] * g.kernel[1] * g.kernel[2];
-  for (int64_t z = 0; z < g.stride[0]; ++z)
-    for (int64_t y = 0; y < g.stride[1]; ++y)
-      for (int64_t x = 0; x < g.stride[2]; ++x) {
-        const Axis axes[3] = {adjoint_axis(g, 0, z), adjoint_axis(g, 1, y), adjoint_axis(g, 2, x)};
-        dispatch_floating(dtype, "conv", [&]<class T>() {
-          correlate<T>(stream, g, axes, grad_y, {w, c, rows, rows * c * size, size, c * size}, bias, grad_x, g.in);
-        });
-      }
+  const auto offer = cudnn_offer(stream, {ConvPass::DataGrad, dtype, g, {}, grad_y, w, bias});
+  run_faster(stream, offer, grad_x, [&](void* out) {
+    for (int64_t z = 0; z < g.stride[0]; ++z)
+      for (int64_t y = 0; y < g.stride[1]; ++y)
+        for (int64_t x = 0; x < g.stride[2]; ++x) {
+          const Axis axes[3] = {adjoint_axis(g, 0, z), adjoint_axis(g, 1, y), adjoint_axis(g, 2, x)};
+          dispatch_floating(dtype, "conv", [&]<class T>() {
+            correlate<T>(stream, g, axes, grad_y, {w, c, rows, rows * c * size, size, c * size}, bias, out, g.in);
+          });
+        }
+  });
 }
 
 void conv_weight_grad(Stream stream, DType dtype, const ConvGeometry& g, const ConvImage& x, const ConvImage& grad_y,
                       void* grad_w) {
-  dispatch_floating(dtype, "conv_weight_grad", [&]<class T>() { weight_grad<T>(stream, g, x, grad_y, grad_w); });
+  const auto offer = cudnn_offer(stream, {ConvPass::WeightGrad, dtype, g, x, grad_y, nullptr, nullptr});
+  run_faster(stream, offer, grad_w, [&](void* out) {
+    dispatch_floating(dtype, "conv_weight_grad", [&]<class T>() { weight_grad<T>(stream, g, x, grad_y, out); });
+  });
 }
 
 }  // namespace lamina::cuda

@@ -6,6 +6,7 @@
 
 #include "cuda/kernels/gemm.cuh"
 #include "cuda/product.h"
+#include "cuda/provider_cublaslt.h"
 
 namespace lamina::cuda {
 namespace {
@@ -128,7 +129,11 @@ void multiply_integers(Stream stream, int64_t m, int64_t n, int64_t k, const voi
 
 void gemm(Stream stream, const GemmProblem& p, const GemmEpilogue& e) {
   if (p.m == 0 || p.n == 0 || p.batch == 0) return;
-  dispatch_floating(p.dtype, "gemm", [&]<class T>() { multiply<T>(stream, p, e); });
+  run_faster(stream, cublaslt_offer(stream, p, e), p.c, [&](void* c) {
+    GemmProblem own = p;
+    own.c = c;
+    dispatch_floating(p.dtype, "gemm", [&]<class T>() { multiply<T>(stream, own, e); });
+  });
 }
 
 void gemm_int(Stream stream, DType dtype, int64_t m, int64_t n, int64_t k, const void* a, int64_t a_row, int64_t a_col,

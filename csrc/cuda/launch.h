@@ -48,24 +48,6 @@ inline unsigned blocks_for(int64_t n, int64_t per_block, int64_t limit = INT32_M
   return unsigned(std::min((n + per_block - 1) / per_block, limit));
 }
 
-// Memory for one operator, on the stream's device; free for reuse by later work of the same stream when it goes out of
-// scope. Uninitialized.
-class Workspace {
- public:
-  Workspace(Stream stream, size_t bytes) : stream_(stream), data_(allocate_workspace(stream, bytes)) {}
-  ~Workspace() { free_workspace(stream_, data_); }
-  Workspace(const Workspace&) = delete;
-
-  template <class T>
-  T* as() const {
-    return static_cast<T*>(data_);
-  }
-
- private:
-  Stream stream_;
-  void* data_;
-};
-
 // The switch over element types with the types of the device: f(float()), f(bf16()), ... as a template lambda
 // `[&]<class T>() {...}`.
 template <class F>

@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "cuda/provider.h"
+
 namespace lamina::cuda {
 namespace {
 
@@ -49,11 +51,15 @@ struct Listed : Entry {
 #include "kernel/sort.h"
 
 const lamina::CudaLibrary* lamina_cuda_library() {
-  static const lamina::CudaLibrary library = {LAMINA_VERSION, &lamina::cuda::backend_table,
-                                              [](const char* name) -> void* {
-                                                for (const auto* e = lamina::cuda::entries; e; e = e->next)
-                                                  if (std::strcmp(e->name, name) == 0) return e->function;
-                                                return nullptr;
-                                              }};
+  static const lamina::CudaLibrary library = {
+      .version = LAMINA_VERSION,
+      .backend = &lamina::cuda::backend_table,
+      .find_kernel = [](const char* name) -> void* {
+        for (const auto* e = lamina::cuda::entries; e; e = e->next)
+          if (std::strcmp(e->name, name) == 0) return e->function;
+        return nullptr;
+      },
+      .providers = &lamina::cuda::providers,
+  };
   return &library;
 }

@@ -11,4 +11,22 @@ void free_workspace(Stream stream, void* data) noexcept;
 // Waits for the stream, as nothing else in a launcher does: only where the host cannot go on without the value.
 void read_back(Stream stream, void* to, const void* from, size_t bytes);
 
+// Memory for one operator, on the stream's device; free for reuse by later work of the same stream when it goes out of
+// scope. Uninitialized.
+class Workspace {
+ public:
+  Workspace(Stream stream, size_t bytes) : stream_(stream), data_(allocate_workspace(stream, bytes)) {}
+  ~Workspace() { free_workspace(stream_, data_); }
+  Workspace(const Workspace&) = delete;
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  Stream stream_;
+  void* data_;
+};
+
 }  // namespace lamina::cuda

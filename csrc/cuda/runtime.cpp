@@ -14,6 +14,7 @@
 #include "cuda/library.h"
 #include "cuda/memory.h"
 #include "cuda/pinned.h"
+#include "cuda/provider.h"
 
 namespace lamina::cuda {
 
@@ -46,6 +47,12 @@ void launch_kernel(const void* kernel, dim3 grid, dim3 block, size_t shared_byte
                     " blocks of ", block.x * block.y * block.z, " threads failed: ", cudaGetErrorString(status));
 }
 #endif
+
+bool capturing(Stream stream) {
+  cudaStreamCaptureStatus status;
+  LM_CUDA_CHECK(cudaStreamIsCapturing(handle(stream), &status));
+  return status != cudaStreamCaptureStatusNone;
+}
 
 namespace {
 
@@ -204,11 +211,6 @@ std::vector<std::pair<const char*, int64_t>> memory_stats(int8_t device) {
 
 // --- copies and streams ---
 
-bool capturing(Stream stream) {
-  cudaStreamCaptureStatus status;
-  LM_CUDA_CHECK(cudaStreamIsCapturing(handle(stream), &status));
-  return status != cudaStreamCaptureStatusNone;
-}
 bool is_locked(const void* host) {
   cudaPointerAttributes attributes;
   return cudaPointerGetAttributes(&attributes, host) == cudaSuccess && attributes.type == cudaMemoryTypeHost;
@@ -337,10 +339,18 @@ void destroy_graph(void* g) noexcept {
 
 }  // namespace
 
+const std::string& device_name(Stream stream) {
+  static std::once_flag asked[kMaxDevices];
+  static std::string names[kMaxDevices];
+  const auto device = size_t(stream.device.index);
+  std::call_once(asked[device], [&] { names[device] = properties_of(stream.device.index).name; });
+  return names[device];
+}
+
 constinit const Backend backend_table = {
     .device_count = [] { return devices().count; },
     .why_none = [] { return devices().why_none; },
-    .device_name = [](int8_t device) { return std::string(properties_of(device).name); },
+    .device_name = [](int8_t device) { return device_name({{DeviceType::CUDA, device}}); },
     .device_properties = device_properties,
     .memory_info = memory_info,
     .allocate = allocate,
@@ -404,6 +414,21 @@ void* allocate_workspace(Stream stream, size_t bytes) { return allocate(stream, 
 void free_workspace(Stream stream, void* data) noexcept { free_memory(stream.device.index, data); }
 void read_back(Stream stream, void* to, const void* from, size_t bytes) {
   copy(stream, to, from, bytes, CopyKind::DeviceToHost);
+}
+
+double milliseconds(Stream stream, const std::function<void()>& work) {
+  struct Event {
+    cudaEvent_t event;
+    explicit Event(Stream stream) : event(event_of(create_event(stream.device.index, true, false))) {}
+    ~Event() { cudaEventDestroy(event); }
+  };
+  const DeviceGuard guard(stream.device.index);
+  const Event start(stream), stop(stream);
+  LM_CUDA_CHECK(cudaEventRecord(start.event, handle(stream)));
+  work();
+  LM_CUDA_CHECK(cudaEventRecord(stop.event, handle(stream)));
+  LM_CUDA_CHECK(cudaEventSynchronize(stop.event));
+  return elapsed_ms(start.event, stop.event);
 }
 
 }  // namespace lamina::cuda

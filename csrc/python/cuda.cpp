@@ -82,6 +82,7 @@ void wait_for(Stream stream, Stream other) {
 void bind_cuda(py::module_& m) {
   m.def("_cuda_device_count", [] { return has_cuda() ? backend({DeviceType::CUDA}).device_count() : 0; });
   m.def("_cuda_why_unavailable", &why_unavailable);
+  m.def("_cuda_providers", &cuda_providers);
   m.def("_cuda_device", [](const py::object& device) { return cuda(device); });
   m.def("_cuda_current_device", &current_cuda_device);
   m.def("_cuda_set_device",

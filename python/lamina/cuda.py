@@ -43,6 +43,7 @@ __all__ = [
     "memory_reserved",
     "memory_stats",
     "memory_summary",
+    "providers",
     "reset_peak_memory_stats",
     "set_device",
     "set_stream",
@@ -101,6 +102,16 @@ class device:
 
     def __exit__(self, *error: object) -> None:
         set_device(self.before)
+
+
+def providers() -> dict[str, str]:
+    """NVIDIA's libraries that may compute instead of Lamina's kernels: the version in use, or why there is none.
+
+    ``cublaslt`` multiplies matrices, ``cudnn`` convolves, ``nvrtc`` compiles. They are looked for when first needed and
+    used for the shapes where they are faster; ``LAMINA_PROVIDERS=none`` in the environment turns them off. Empty in a
+    build without CUDA.
+    """
+    return dict(_core._cuda_providers())
 
 
 def get_device_name(device: Device = None) -> str:

@@ -3,11 +3,13 @@
 #include <cxxabi.h>
 #include <dlfcn.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <numeric>
 
 #include "cuda/emulate/shared.h"
 #include "cuda/memory.h"
+#include "cuda/provider.h"
 
 namespace lamina::emulate {
 namespace {
@@ -73,4 +75,14 @@ namespace lamina::cuda {
 [[gnu::weak]] void* allocate_workspace(Stream, size_t bytes) { return emulate::allocate_guarded(bytes); }
 [[gnu::weak]] void free_workspace(Stream, void* data) noexcept { emulate::free_guarded(data); }
 [[gnu::weak]] void read_back(Stream, void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+[[gnu::weak]] bool capturing(Stream) { return false; }
+[[gnu::weak]] const std::string& device_name(Stream) {
+  static const std::string name = "emulator";
+  return name;
+}
+[[gnu::weak]] double milliseconds(Stream, const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
 }  // namespace lamina::cuda
