@@ -32,7 +32,7 @@ if(LAMINA_WITH_CUDA)
     set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
   endif()
   file(GLOB cuda_sources CONFIGURE_DEPENDS csrc/cuda/*.cu csrc/cuda/*.cpp)
-  add_library(lamina_cuda SHARED ${cuda_sources} csrc/core/dtype.cpp)  # the names of dtypes in messages
+  add_library(lamina_cuda SHARED ${cuda_sources} csrc/core/dtype.cpp csrc/core/report.cpp)  # for messages
   target_include_directories(lamina_cuda PRIVATE csrc ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
   target_compile_definitions(lamina_cuda PRIVATE LAMINA_VERSION="${PROJECT_VERSION}")
   target_link_options(lamina_cuda PRIVATE -Wl,--no-undefined -Wl,--exclude-libs,ALL -Wl,--gc-sections)

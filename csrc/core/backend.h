@@ -37,7 +37,8 @@ struct Backend {
   bool (*is_pinned)(const void* data);
 
   // In the order of the stream. From and to pinned memory it happens later; a copy to any other host memory has
-  // happened when this returns, and one from such memory has read its source.
+  // happened when this returns, and one from such memory has read its source. All functions that wait throw what kernels
+  // have reported.
   void (*copy)(Stream stream, void* dst, const void* src, size_t bytes, CopyKind kind);
 
   // Streams and events are the device's own handles. The current stream belongs to the calling thread.
@@ -64,6 +65,15 @@ struct Backend {
   void (*launch_graph)(void* graph, Stream stream);
   void (*destroy_graph)(void* graph) noexcept;
 };
+
+// Note [Errors found on the device]
+// A kernel cannot throw, and an operator does not wait to see whether an index is in range: it would wait for all work
+// before it, and could not be part of a captured graph. So a kernel that meets a value it cannot work with writes a
+// report (core/report.h) into host memory that the device reaches, one for each device, and goes on with a harmless
+// value: it never reads or writes out of range. The first report stays, the following are dropped. Whoever waits for
+// the device next (synchronize of a stream, an event or the device, a copy to memory that is not pinned) finds the
+// report, empties it and throws: the error comes late, but comes. The texts in a report are the host's; the device
+// hands their addresses on. The CPU throws the same text at once, and says where the value stands.
 
 // Note [The CUDA library]
 // liblamina_cuda.so, next to the extension, holds the kernels, this table and NVIDIA's runtime. It is loaded when a

@@ -251,18 +251,4 @@ void cpu::unravel(const UnravelJob& job) {
   }
 }
 
-int64_t cpu::find_bad_index(const int64_t* index, int64_t n, int64_t low, int64_t high) {
-  const uint64_t range = uint64_t(high - low);
-  constexpr int64_t kRun = 256;  // whole runs are tested without a branch per element
-  for (int64_t begin = 0; begin < n; begin += kRun) {
-    const int64_t end = std::min(n, begin + kRun);
-    bool bad = false;
-    for (int64_t i = begin; i < end; ++i) bad |= uint64_t(index[i] - low) >= range;
-    if (!bad) continue;
-    for (int64_t i = begin; i < end; ++i)
-      if (uint64_t(index[i] - low) >= range) return i;
-  }
-  return -1;
-}
-
 }  // namespace lamina

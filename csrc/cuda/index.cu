@@ -100,19 +100,6 @@ void scatter(Stream stream, const LineJob& job, PutMode mode) {
   put_items(stream, {job.dtype, job.x, job.values, places.as<int64_t>(), n, 1, job.one_value, {}, {}}, mode, kNothing);
 }
 
-int64_t find_bad_index(Stream stream, const int64_t* index, int64_t n, int64_t low, int64_t high) {
-  constexpr int64_t kBlocks = 64;
-  const unsigned count = blocks_for(n, 4096, kBlocks);
-  if (count == 0) return -1;
-  const Workspace found(stream, count * sizeof(int64_t));
-  launch(find_bad_index_kernel, count, 256, 0, stream, index, n, low, uint64_t(high) - uint64_t(low),
-         found.as<int64_t>());
-  int64_t first[kBlocks];
-  read_back(stream, first, found.as<int64_t>(), count * sizeof(int64_t));
-  const int64_t bad = *std::min_element(first, first + count);
-  return bad == n ? -1 : bad;
-}
-
 void find_offsets(Stream stream, const Loops& loops, const int64_t* positions, int64_t n, int64_t* offsets) {
   launch(find_offsets_kernel, blocks(n), 256, 0, stream, loops, positions, n, offsets);
 }

@@ -33,6 +33,7 @@ struct Listed : Entry {
   }
 
 #include "kernel/attention.h"
+#include "kernel/check.h"
 #include "kernel/clip.h"
 #include "kernel/conv.h"
 #include "kernel/copy.h"

@@ -70,7 +70,8 @@ void nll_gather(Stream stream, const Nll& op, const void* x, void* y) {
   dispatch_item(op.item, [&]<class T>() {
     const NllCall<T> call = call_of<T>(op);
     launch(nll_gather_kernel<T>, blocks_for(call.count, kLossThreads), kLossThreads, 0, stream, call,
-           static_cast<const T*>(x), static_cast<T*>(y));
+           static_cast<const T*>(x), static_cast<T*>(y),
+           Reporter{device_report(stream), target_complaint("nll_loss", op.n, op.ignore)});
   });
 }
 
@@ -82,9 +83,8 @@ void nll_scatter(Stream stream, const Nll& op, const void* g, int64_t g_step, vo
     dispatch_pack<T>(aligned_at<T>({to}), [&]<int V>() {
       launch(nll_clear_kernel<T, V>, blocks_for(all, kPerBlock), kLossThreads, 0, stream, all, to);
     });
-    if (op.n > 0)
-      launch(nll_scatter_kernel<T>, blocks_for(call.count, kLossThreads), kLossThreads, 0, stream, call, op.divisor,
-             static_cast<const T*>(g), g_step, to);
+    launch(nll_scatter_kernel<T>, blocks_for(call.count, kLossThreads), kLossThreads, 0, stream, call, op.divisor,
+           static_cast<const T*>(g), g_step, to);
   });
 }
 

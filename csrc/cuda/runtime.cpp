@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "core/errors.h"
+#include "core/report.h"
 #include "cuda/caching.h"
 #include "cuda/library.h"
 #include "cuda/memory.h"
@@ -209,8 +210,30 @@ std::vector<std::pair<const char*, int64_t>> memory_stats(int8_t device) {
           {"out_of_memory", s.out_of_memory}};
 }
 
+// --- Note [Errors found on the device], core/backend.h ---
+
+constexpr int kMaxDevices = 64;
+
+// Never freed: a kernel may still be running.
+DeviceReport& report_of(int device) {
+  static DeviceReport* all = [] {
+    const RelaxedCapture relaxed;
+    void* data = nullptr;
+    LM_CUDA_CHECK(
+        cudaHostAlloc(&data, kMaxDevices * sizeof(DeviceReport), cudaHostAllocPortable | cudaHostAllocMapped));
+    return static_cast<DeviceReport*>(std::memset(data, 0, kMaxDevices * sizeof(DeviceReport)));
+  }();
+  return all[device];
+}
+void throw_reported(int8_t device) { lamina::throw_reported(report_of(device), device); }
+
 // --- copies and streams ---
 
+void synchronize(Stream stream) {
+  DeviceGuard guard(stream.device.index);
+  LM_CUDA_CHECK(cudaStreamSynchronize(handle(stream)));
+  throw_reported(stream.device.index);
+}
 bool is_locked(const void* host) {
   cudaPointerAttributes attributes;
   return cudaPointerGetAttributes(&attributes, host) == cudaSuccess && attributes.type == cudaMemoryTypeHost;
@@ -228,11 +251,10 @@ void copy(Stream stream, void* dst, const void* src, size_t bytes, CopyKind kind
   LM_CUDA_CHECK(cudaMemcpyAsync(dst, src, bytes, kKinds[int(kind)], handle(stream)));
   if (kind == CopyKind::DeviceToDevice || captured || pinned().use(host, stream.handle)) return;
   // Ordinary memory has been read when the call returns. What somebody else locked is not ours to keep until then.
-  if (reads || is_locked(host)) LM_CUDA_CHECK(cudaStreamSynchronize(handle(stream)));
+  if (reads || is_locked(host)) synchronize(stream);
 }
 
 // Per thread and device; null is the default stream.
-constexpr int kMaxDevices = 64;
 thread_local void* current[kMaxDevices];
 
 // Streams that their owners gave up serve the next who ask. They are never destroyed: memory that was used in one may
@@ -374,15 +396,12 @@ constinit const Backend backend_table = {
     .set_current_stream = [](Stream stream) { current[stream.device.index] = stream.handle; },
     .create_stream = create_stream,
     .destroy_stream = destroy_stream,
-    .synchronize =
-        [](Stream stream) {
-          DeviceGuard guard(stream.device.index);
-          LM_CUDA_CHECK(cudaStreamSynchronize(handle(stream)));
-        },
+    .synchronize = synchronize,
     .synchronize_device =
         [](int8_t device) {
           DeviceGuard guard(device);
           LM_CUDA_CHECK(cudaDeviceSynchronize());
+          throw_reported(device);
         },
     .stream_done =
         [](Stream stream) {
@@ -402,7 +421,11 @@ constinit const Backend backend_table = {
           LM_CUDA_CHECK(cudaStreamWaitEvent(handle(stream), event_of(event)));
         },
     .event_done = [](void* event) { return finished(cudaEventQuery(event_of(event))); },
-    .synchronize_event = [](void* event) { LM_CUDA_CHECK(cudaEventSynchronize(event_of(event))); },
+    .synchronize_event =
+        [](void* event) {
+          LM_CUDA_CHECK(cudaEventSynchronize(event_of(event)));
+          for (int device = 0; device < devices().count; ++device) throw_reported(int8_t(device));
+        },
     .elapsed_ms = elapsed_ms,
     .begin_capture = begin_capture,
     .end_capture = end_capture,
@@ -415,6 +438,7 @@ void free_workspace(Stream stream, void* data) noexcept { free_memory(stream.dev
 void read_back(Stream stream, void* to, const void* from, size_t bytes) {
   copy(stream, to, from, bytes, CopyKind::DeviceToHost);
 }
+DeviceReport* device_report(Stream stream) { return &report_of(stream.device.index); }
 
 double milliseconds(Stream stream, const std::function<void()>& work) {
   struct Event {

@@ -3,6 +3,7 @@
 
 #include "cuda/kernels/softmax.cuh"
 #include "cuda/rows.h"
+#include "kernel/loss.h"
 
 namespace lamina::cuda {
 namespace {
@@ -71,7 +72,8 @@ void cross_entropy_forward(Stream stream, const CrossEntropy& op, void* loss) {
   dispatch_item(op.item, [&]<class T>() {
     dispatch_streamed_row<T>(op, nullptr, [&]<int V, int threads>() {
       launch(cross_entropy_kernel<T, V, threads>, row_blocks<threads>(op.rows), kRowBlock<threads>, 0, stream,
-             rows_of<T>(op), static_cast<T*>(loss));
+             rows_of<T>(op), static_cast<T*>(loss),
+             Reporter{device_report(stream), target_complaint("cross_entropy", op.n, op.ignore)});
     });
   });
 }

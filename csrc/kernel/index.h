@@ -1,7 +1,7 @@
 // Moving elements by computed positions: take and put whole slices at offsets (indexing, index_select, embedding-like
 // gradients), gather and scatter element by element along a dimension. One build for every instruction set: these loops
 // wait for memory. The one idea: what meets at one place is added in the order of the index, one thread per place, so
-// that results do not depend on the number of threads. Indices are checked before (check_index).
+// that results do not depend on the number of threads. Indices are checked before (kernel/check.h).
 #pragma once
 #include "core/device.h"
 #include "core/dtype.h"
@@ -53,8 +53,5 @@ struct UnravelJob {
   int64_t row_step, dim_step;
 };
 LM_JOB(void, unravel, (const UnravelJob& job))
-// First position whose index is not in [low, high), or -1. On a GPU the one call here that waits for the
-// stream: the caller throws before anything is written out of range.
-LM_JOB(int64_t, find_bad_index, (const int64_t* index, int64_t n, int64_t low, int64_t high))
 
 }  // namespace lamina

@@ -13,7 +13,8 @@ LM_KERNEL(void, softmax_backward,
           (int64_t item, const void* y, const void* grad_y, void* grad_x, int64_t outer, int64_t n, int64_t inner,
            bool log))
 
-// Rows x[i, :n] with class t[i]. smooth = label_smoothing; w: n weights or null. Rows with t == ignore count as zero.
+// Rows x[i, :n] with class t[i]. smooth = label_smoothing; w: n weights or null. Rows with t == ignore count as zero;
+// on a GPU so do rows with t out of range, about which cross_entropy_forward complains.
 struct CrossEntropy {
   int64_t item, rows, n;
   const void* x;

@@ -4,6 +4,7 @@
 #include "autograd/apply.h"
 #include "kernel/loss.h"
 #include "kernel/softmax.h"
+#include "ops/check.h"
 #include "ops/ops.h"
 #include "ops/reduction.h"
 
@@ -185,9 +186,7 @@ OptTensor check_weight(const OptTensor& weight, const Tensor& input, const char*
   return contiguous(cast(*weight, compute_type(input.dtype())));
 }
 
-// User input ends here: after this every target is a valid index or the ignored one.
-// Class indices as int64, checked once so that kernels may index with them. A GPU's are not waited for: there the
-// kernels answer a target out of range with NaN.
+// Class indices as int64, each a valid one or the ignored one. On a GPU the kernels see to that (kernel/loss.h).
 Tensor check_target(const Tensor& input, const Tensor& target, int64_t ignore, const char* op) {
   LM_CHECK(is_integral(target.dtype()), TypeError, op, ": target is ", target.dtype(), "; need class indices (int64)");
   Shape expected = input.sizes();
@@ -198,8 +197,8 @@ Tensor check_target(const Tensor& input, const Tensor& target, int64_t ignore, c
   if (!index.device().is_cpu()) return index;
   const int64_t *t = index.data<int64_t>(), classes = input.size(class_dim(input));
   for (int64_t i = 0, n = index.numel(); i < n; ++i)
-    LM_CHECK((t[i] >= 0 && t[i] < classes) || t[i] == ignore, IndexError, op, ": target ", t[i], " (element ", i,
-             ") is out of range; need 0 <= target < ", classes, ", the number of classes, or ignore_index ", ignore);
+    if (!((t[i] >= 0 && t[i] < classes) || t[i] == ignore)) [[unlikely]]
+      fail(target_complaint(op, classes, ignore), t[i], at_element(index, i).c_str());
   return index;
 }
 

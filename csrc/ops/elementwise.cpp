@@ -5,6 +5,7 @@
 #include "autograd/apply.h"
 #include "math/binary.h"
 #include "math/unary.h"
+#include "ops/check.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"
 
@@ -208,8 +209,7 @@ template <class F>
 inline constexpr bool has_da = da_constant<F> || da_of_b<F> || da_of_both<F>;
 
 void check_no_zero(const Tensor& b, const char* op) {
-  bool zero = any(eq(b, Tensor(0)), std::nullopt, false).item_int() != 0;
-  LM_CHECK(!zero, RuntimeError, op, ": integer division by zero");
+  check_values(ne(b, Tensor(0)), 1, 1, NaN::Refused, {Complaint::Runtime, op, "integer division by zero", {}}, nullptr);
 }
 
 template <class F, BinaryId kId>

@@ -3,7 +3,7 @@
 #include "kernel/embedding.h"
 
 #include "autograd/apply.h"
-#include "kernel/index.h"
+#include "kernel/sort.h"
 #include "ops/index.h"
 
 namespace lamina {
@@ -12,12 +12,8 @@ namespace {
 // Row-major int64 indices in [0, rows).
 Tensor check_indices(const Tensor& input, int64_t rows, const char* op) {
   LM_CHECK(is_integral(input.dtype()), TypeError, op, ": input is ", input.dtype(), "; need integer indices");
-  const Tensor index = contiguous(cast(input, DType::I64));
-  const Stream stream = stream_of(index.device());
-  const int64_t bad = kernel::find_bad_index(stream, index.data<int64_t>(), index.numel(), 0, rows);
-  LM_CHECK(bad < 0, IndexError, op, ": index ", index.with_layout({}, {}, index->offset + bad).item_int(), " (element ",
-           bad, ") is out of range; need 0 <= index < ", rows);
-  return index;
+  return checked_index(input, rows, false,
+                       {Complaint::Index, op, "index #@ is out of range; need 0 <= index < %", {rows}}, at_element);
 }
 
 // weight (V, D), index (...) -> (..., D). padding: the row whose gradient is dropped, or -1.
@@ -44,9 +40,10 @@ struct Embedding {
 
 // How often the class of each index occurs: (...) -> (..., 1)
 Tensor frequencies(const Tensor& index, int64_t rows, DType dtype) {
-  const Tensor flat = reshape(index, Shape{-1});
-  const Tensor counts = index_select(bincount(flat, std::nullopt, rows), 0, flat);
-  return cast(unsqueeze(reshape(counts, Sizes(index.sizes())), -1), dtype);
+  const Tensor counts = full_tensor({rows}, 0, DType::I64, index.device());
+  kernel::count_bins(stream_of(index.device()), index.data<int64_t>(), index.numel(), nullptr, nullptr,
+                     counts.data<int64_t>());
+  return cast(unsqueeze(take_places(counts, {0, 1, index.sizes()}, index), -1), dtype);
 }
 
 // grad (..., D), index (...) -> (V, D)
@@ -76,12 +73,12 @@ Grads Embedding::backward(Ctx& ctx, const Tensor& grad) const {
 // Rows whose p-norm is above max_norm are scaled down to it, in place, outside the tape.
 void renormalize(const Tensor& weight, const Tensor& index, double max_norm, double p) {
   NoGrad guard;
-  const Tensor at = reshape(index, Shape{-1});
-  const Tensor rows = cast(index_select(weight.alias(), 0, at), compute_type(weight.dtype()));
+  const Places places{0, 1, {index.numel()}};
+  const Tensor rows = cast(take_places(weight.alias(), places, index), compute_type(weight.dtype()));
   const Tensor norms = norm(rows, p, Shape{1}, true, std::nullopt), above = gt(norms, Tensor(max_norm));
-  if (!any(above, std::nullopt, false).item_int()) return;
+  if (weight.device().is_cpu() && !any(above, std::nullopt, false).item_int()) return;
   const Tensor scale = where(above, div(Tensor(max_norm), add(norms, Tensor(1e-7))), Tensor(1.0));
-  put_places_into(weight, {0, 1, at.sizes()}, at, cast(mul(rows, scale), weight.dtype()), false);
+  put_places_into(weight, places, index, cast(mul(rows, scale), weight.dtype()), false);
   weight.bump_version();
 }
 
@@ -104,13 +101,12 @@ Tensor embedding(const Tensor& input, const Tensor& weight, std::optional<int64_
 
 Tensor one_hot(const Tensor& tensor, int64_t num_classes) {
   LM_CHECK(is_integral(tensor.dtype()), TypeError, "one_hot: tensor is ", tensor.dtype(), "; need integer classes");
-  const Tensor index = contiguous(cast(tensor, DType::I64));
-  const int64_t n = index.numel();
+  const int64_t n = tensor.numel();
   LM_CHECK(num_classes > 0 || (num_classes == -1 && n > 0), ValueError, "one_hot: num_classes is ", num_classes,
            ", tensor has ", n, " elements; need num_classes >= 1, or -1 and at least one element");
   // The largest class decides when the caller does not.
-  const int64_t classes = num_classes > 0 ? num_classes : max(index).item_int() + 1;
-  check_indices(index, classes, "one_hot");
+  const int64_t classes = num_classes > 0 ? num_classes : max(tensor).item_int() + 1;
+  const Tensor index = check_indices(tensor, classes, "one_hot");
   Shape sizes = tensor.sizes();
   sizes.push_back(classes);
   Tensor y = full_tensor(sizes, 0, DType::I64, tensor.device());

@@ -189,14 +189,13 @@ class Parser {
   void tensor(const Tensor& given) {
     LM_CHECK(given.device() == x_.device() || given.device().is_cpu(), RuntimeError, "index: the index is on ",
              given.device(), ", the tensor on ", x_.device(), "; need the same device, or the cpu");
-    const Tensor index = to_device(given, x_.device());
-    const DType dtype = index.dtype();
-    if (dtype == DType::Bool) return index.dim() == 0 ? boolean(index.item_int()) : mask(index);
+    const DType dtype = given.dtype();
+    if (dtype == DType::Bool) return given.dim() == 0 ? boolean(given.item_int()) : mask(given);
     LM_CHECK(is_integral(dtype) && dtype != DType::U8, TypeError, "index: the index tensor has dtype ", dtype,
              "; need int64, another signed integer dtype, or bool for a mask");
-    if (index.dim() == 0) return integer(index.item_int());
+    if (given.dim() == 0) return integer(given.item_int());
     const int64_t size = x_.size(x_dim_);
-    advanced_.push_back({view.sizes.size(), 1, size, checked_index(index, size, true, x_dim_, "index")});
+    advance(1, size, checked_index(given, size, true, x_dim_, "index"));
     whole();
   }
 
@@ -205,8 +204,13 @@ class Parser {
       LM_CHECK(index.size(d) == x_.size(x_dim_ + d), IndexError, "index: the mask has shape ", index.sizes(),
                ", but dimension ", x_dim_ + d, " of the tensor of shape ", x_.sizes(), " has size ",
                x_.size(x_dim_ + d), "; need equal sizes");
-    advanced_.push_back({view.sizes.size(), index.dim(), index.numel(), flat_nonzero(index)});
+    advance(index.dim(), index.numel(), flat_nonzero(index));
     for (int d = 0; d < index.dim(); ++d) whole();
+  }
+
+  // An index on the CPU is read there, where that needs no waiting, and only then brought to the tensor.
+  void advance(int n, int64_t extent, const Tensor& positions) {
+    advanced_.push_back({view.sizes.size(), n, extent, to_device(positions, x_.device())});
   }
 
   // Broadcasts the tensor indices together, brings their dimensions side by side (where they stood if they were

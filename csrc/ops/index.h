@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "ops/check.h"
 #include "ops/ops.h"
 
 namespace lamina {
@@ -55,8 +56,4 @@ void put_places_into(const Tensor& x, const Places& places, const Tensor& positi
 void check_same_device(const Tensor& x, const Tensor& other, const char* name, const char* op);
 // Row-major positions of the elements that are not zero, int64.
 Tensor flat_nonzero(const Tensor& x);
-// index as contiguous int64, checked against [0, size), or with `wrap` against [-size, size) and made non-negative.
-// IndexError names the index, its position, the dimension and its size.
-Tensor checked_index(const Tensor& index, int64_t size, bool wrap, int dim, const char* op);
-
 }  // namespace lamina

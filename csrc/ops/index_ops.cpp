@@ -22,33 +22,6 @@ void check_same_device(const Tensor& x, const Tensor& other, const char* name, c
            x.device(), "; need the same device");
 }
 
-Tensor checked_index(const Tensor& index, int64_t size, bool wrap, int dim, const char* op) {
-  LM_CHECK(is_integral(index.dtype()), TypeError, op, ": the index has dtype ", index.dtype(), "; need int64");
-  Tensor out = index;
-  if (index.dtype() != DType::I64 || !index.is_contiguous()) {
-    out = empty_tensor(index.sizes(), DType::I64, index.device());
-    copy_into(out, index);
-  }
-  const Stream stream = stream_of(index.device());
-  const int64_t n = out.numel();
-  int64_t bad = kernel::find_bad_index(stream, out.data<int64_t>(), n, 0, size);
-  if (bad < 0) return out;
-  if (wrap) bad = kernel::find_bad_index(stream, out.data<int64_t>(), n, -size, size);
-  if (bad >= 0) [[unlikely]] {
-    Shape position(out.dim(), 0);
-    int64_t rest = bad;
-    const int64_t at = out.with_layout({}, {}, out->offset + bad).item_int();
-    for (int d = out.dim() - 1; d >= 0; --d) {
-      position[d] = rest % out.size(d);
-      rest /= out.size(d);
-    }
-    fail<IndexError>(op, ": index ", at, " at position ", position, " is out of range for dimension ", dim, " of size ",
-                     size, "; need ", wrap ? -size : 0, " <= index < ", size);
-  }
-  NoGrad guard;
-  return where(lt(out, Tensor(0)), add(out, Tensor(size)), out);
-}
-
 namespace {
 
 // The job over x; `offsets` keeps what it points to alive.

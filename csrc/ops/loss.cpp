@@ -4,6 +4,7 @@
 
 #include "autograd/apply.h"
 #include "kernel/loss.h"
+#include "ops/check.h"
 #include "ops/ops.h"
 #include "ops/reduction.h"
 
@@ -105,17 +106,6 @@ Tensor weighted(const Tensor& losses, const OptTensor& weight, const std::string
   return reduce_loss(y, parse_reduction(reduction, op), double(y.numel()));
 }
 
-// Looked at outside the tape. NaN passes: it is not out of range, and it will show in the loss.
-void check_probabilities(const Tensor& input, const char* name) {
-  const Tensor x = contiguous(cast(input.alias(), compute_type(input.dtype())));
-  dispatch_float(x.dtype(), name, [&]<class T>() {
-    const T* p = x.data<T>();
-    for (int64_t i = 0, n = x.numel(); i < n; ++i)
-      LM_CHECK(!(p[i] < T(0) || p[i] > T(1)), ValueError, name, ": input ", p[i], " (element ", i,
-               ") is not a probability; need 0 <= input <= 1, or binary_cross_entropy_with_logits");
-  });
-}
-
 }  // namespace
 
 Tensor mse_loss(const Tensor& input, const Tensor& target, const std::string& reduction) {
@@ -140,8 +130,9 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Opt
   LM_CHECK(input.sizes() == target.sizes(), ValueError, name, ": input has shape ", input.sizes(),
            ", target has shape ", target.sizes(), "; need equal shapes");
   LM_CHECK(input.is_floating(), TypeError, name, ": input is ", input.dtype(), "; need a floating-point tensor");
-  // A GPU is not waited for: there the logarithm of what is out of range makes the loss NaN.
-  if (input.device().is_cpu()) check_probabilities(input, name);
+  // NaN passes: it is not out of range, and it will show in the loss.
+  const char* text = "input #@ is not a probability; need 0 <= input <= 1, or binary_cross_entropy_with_logits";
+  check_values(input, 0, 1, NaN::Allowed, {Complaint::Value, name, text, {}}, at_element);
   if (!weight) return elementwise_loss<LossKind::Bce>(input, target, reduction);
   return weighted(elementwise_loss<LossKind::Bce>(input, target, "none"), weight, reduction, name);
 }

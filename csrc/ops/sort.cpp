@@ -263,9 +263,8 @@ Tensor bincount(const Tensor& input, const OptTensor& weights, int64_t minlength
   LM_CHECK(!weights || weights->sizes() == input.sizes(), ValueError, "bincount: the weights have shape ",
            weights ? weights->sizes() : Shape(), ", the input ", input.sizes(), "; need equal shapes");
   const Tensor x = contiguous(cast(input, DType::I64));
-  const int64_t bad = kernel::find_bad_index(stream_of(x.device()), x.data<int64_t>(), x.numel(), 0, INT64_MAX);
-  LM_CHECK(bad < 0, ValueError, "bincount: element ", bad, " is ", select(x, 0, bad).item_int(),
-           "; need integers >= 0");
+  check_values(x, 0, 0x1p63, NaN::Refused, {Complaint::Value, "bincount", "element@ is #; need integers >= 0", {}},
+               [](const Tensor&, int64_t i) { return str(" ", i); });
   const int64_t largest = x.numel() ? max(x).item_int() : -1;
   constexpr int64_t kMostBins = int64_t(1) << 40;
   LM_CHECK(largest < kMostBins && minlength <= kMostBins, ValueError, "bincount: the largest number is ", largest,

@@ -3,12 +3,14 @@
 // stubs and benchmarks. Rows of the same name are overloads, tried in order.
 #include <pybind11/stl.h>
 
+#include <cmath>
 #include <cstring>
 #include <deque>
 #include <stdexcept>
 #include <string_view>
 #include <unordered_map>
 
+#include "ops/check.h"
 #include "python/args.h"
 #include "python/examples.h"
 
@@ -364,6 +366,11 @@ void bind_operators(py::module_& m) {
     if (row->flags & INPLACE) add_method(*row, row->inplace_method, CallForm::inplace);
   }
   m.def("op_table", &op_table, "The rows of the operator table, as dicts.");
+  // Of a loss in Python, which could not look without waiting for the device.
+  m.def("_check_variances", [](const Tensor& var) {
+    const char* text = "var has a negative entry; need variances >= 0";
+    check_values(var, 0, HUGE_VAL, NaN::Allowed, {Complaint::Value, "gaussian_nll_loss", text, {}}, nullptr);
+  });
 }
 
 }  // namespace lamina::python

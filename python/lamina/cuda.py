@@ -1,5 +1,8 @@
 """CUDA devices: whether there are any, streams, events, memory, captured graphs. PyTorch's ``torch.cuda``.
 
+Operators do not wait for the device. What only the elements of a tensor can tell, such as an index out of range, is
+therefore raised by whatever waits next: ``x.item()``, ``x.cpu()``, ``synchronize()``.
+
 Example:
     >>> import lamina
     >>> device = "cuda" if lamina.cuda.is_available() else "cpu"

@@ -147,20 +147,6 @@ TEST(Index, GatherAndScatter) {
     }
 }
 
-TEST(Index, FindBadIndex) {
-  for (int64_t n : {0, 1, 255, 5000}) {
-    const auto index = draw_index(n, 10);
-    EXPECT_EQ(cuda::find_bad_index(Stream{}, index.data(), n, 0, 10), -1);
-    if (n < 10) continue;
-    index[size_t(n) - 1] = 10;
-    EXPECT_EQ(cuda::find_bad_index(Stream{}, index.data(), n, 0, 10), n - 1);
-    index[7] = -1;
-    EXPECT_EQ(cuda::find_bad_index(Stream{}, index.data(), n, 0, 10), 7);
-    EXPECT_EQ(cuda::find_bad_index(Stream{}, index.data(), n, -1, 10), n - 1);
-    EXPECT_EQ(cuda::find_bad_index(Stream{}, index.data(), n, 0, INT64_MAX), 7);
-  }
-}
-
 TEST(Index, Positions) {
   const Loops loops = nest({{3, 100}, {4, 7}, {5, 1}});
   UnravelJob job{nullptr, 0, 3, {3, 4, 5}, nullptr, 3, 1};

@@ -2,6 +2,8 @@
 #include "kernel/loss.h"
 
 #include "compare.h"
+#include "core/errors.h"
+#include "cuda/launch.h"
 #include "math/loss.h"
 
 namespace lamina {
@@ -64,7 +66,7 @@ TYPED_TEST(Losses, Nll) {
         expect_close(gx, gx_cpu);
       }
     }
-  // Out of range: NaN, and no access.
+  // Out of range: reported, and as if ignored.
   Buffer<int64_t> target{1};
   target[0] = -7;
   const auto x = random_buffer<T>(4), g = random_buffer<T>(1);
@@ -72,7 +74,9 @@ TYPED_TEST(Losses, Nll) {
   const Buffer<T> y{1}, gx{4};
   cuda::nll_gather(Stream{}, op, x.data(), y.data());
   cuda::nll_scatter(Stream{}, op, g.data(), 1, gx.data());
-  EXPECT_TRUE(std::isnan(y[0]) && std::isnan(gx[0]) && gx[1] == 0);
+  EXPECT_EQ(y[0], 0);
+  EXPECT_EQ(gx.values(), std::vector<T>(4, 0));
+  EXPECT_THROW(throw_reported(*cuda::device_report({}), 0), IndexError);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 #include "kernel/softmax.h"
 
 #include "compare.h"
+#include "core/errors.h"
+#include "cuda/launch.h"
 
 namespace lamina {
 namespace {
@@ -99,18 +101,27 @@ TYPED_TEST(Softmax, CrossEntropy) {
       }
 }
 
-// The host does not look at targets of a GPU: a wrong one must not be used as an index.
+// The host does not look at targets of a GPU: a wrong one is reported, and counts as an ignored one.
 TYPED_TEST(Softmax, TargetOutOfRange) {
   using T = TypeParam;
   const auto x = random_buffer<T>(2 * 3), scale = random_buffer<T>(2);
   Buffer<int64_t> target{2};
   target[0] = 3, target[1] = 1;
-  const Buffer<T> lse{2}, loss{2}, grad{6};
+  const Buffer<T> lse{2}, loss{2}, mass{2}, grad{6};
   const CrossEntropy op{sizeof(T), 2, 3, x.data(), target.data(), nullptr, -100, 0, lse.data(), nullptr};
   cuda::cross_entropy_forward(Stream{}, op, loss.data());
   cuda::cross_entropy_backward(Stream{}, op, scale.data(), 1, grad.data());
-  for (size_t i = 0; i < 6; ++i) EXPECT_EQ(std::isnan(grad[i]), i < 3);
-  EXPECT_TRUE(std::isnan(loss[0]) && !std::isnan(loss[1]));
+  cuda::cross_entropy_mass(Stream{}, op, mass.data());
+  for (size_t i = 0; i < 6; ++i) EXPECT_EQ(grad[i] == 0, i < 3);
+  EXPECT_TRUE(loss[0] == 0 && loss[1] > 0 && mass[0] == 0 && mass[1] == 1);
+  try {
+    throw_reported(*cuda::device_report({}), 0);
+    FAIL();
+  } catch (const IndexError& e) {
+    EXPECT_STREQ(e.what(),
+                 "cross_entropy: target 3 is out of range; need 0 <= target < 3, the number of classes, or "
+                 "ignore_index -100 (found on cuda:0 while running)");
+  }
 }
 
 }  // namespace

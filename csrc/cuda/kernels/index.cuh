@@ -96,17 +96,6 @@ __global__ void __launch_bounds__(256)
   places[i] = offset_of(outer, o) + index[i] * step + offset_of(inner, at);
 }
 
-// The smallest position of an index outside [low, low + range) that each block sees, or n.
-__global__ void __launch_bounds__(256)
-    find_bad_index_kernel(const int64_t* __restrict__ index, int64_t n, int64_t low, uint64_t range, int64_t* found) {
-  LM_SHARED(int64_t, scratch, [32]);
-  int64_t bad = n;
-  for (int64_t i = int64_t(blockIdx.x) * 256 + threadIdx.x; i < n; i += int64_t(gridDim.x) * 256)
-    if (uint64_t(index[i] - low) >= range && i < bad) bad = i;
-  bad = block_reduce(bad, n, Min(), Shared<int64_t>(scratch));
-  if (threadIdx.x == 0) found[blockIdx.x] = bad;
-}
-
 __global__ void __launch_bounds__(256) find_offsets_kernel(const Loops loops, const int64_t* __restrict__ positions,
                                                            int64_t n, int64_t* __restrict__ offsets) {
   const int64_t i = int64_t(blockIdx.x) * 256 + threadIdx.x;

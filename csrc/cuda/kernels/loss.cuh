@@ -2,6 +2,7 @@
 // nll_loss. Sums in two launches: every block leaves one number, one block adds them up; in a fixed order.
 #pragma once
 #include "cuda/kernels/block.cuh"
+#include "cuda/kernels/report.cuh"
 #include "math/loss.h"
 
 namespace lamina::cuda {
@@ -89,7 +90,7 @@ __global__ void __launch_bounds__(kLossThreads, 2)
   });
 }
 
-// --- nll_loss: x (outer, classes, inner), target (outer, inner). A target out of range gives NaN. ---
+// --- nll_loss: x (outer, classes, inner), target (outer, inner). A target out of range counts as an ignored one. ---
 
 template <class T>
 struct NllCall {
@@ -99,17 +100,20 @@ struct NllCall {
   int64_t ignore;
 
   LM_DEVICE bool valid(int64_t t) const { return t >= 0 && t < classes; }
+  LM_DEVICE bool counts(int64_t t) const { return t != ignore && valid(t); }
   LM_DEVICE int64_t place(int64_t i, int64_t t) const { return (i / inner * classes + t) * inner + i % inner; }
   LM_DEVICE T factor(int64_t t) const { return weight ? -weight[t] : T(-1); }
 };
 
 template <class T>
 __global__ void __launch_bounds__(kLossThreads, 2)
-    nll_gather_kernel(const NllCall<T> op, const T* __restrict__ x, T* __restrict__ y) {
+    nll_gather_kernel(const NllCall<T> op, const T* __restrict__ x, T* __restrict__ y,
+                      const __grid_constant__ Reporter report) {
   const int64_t i = int64_t(blockIdx.x) * kLossThreads + threadIdx.x;
   if (i >= op.count) return;
   const int64_t t = op.target[i];
-  y[i] = t == op.ignore ? T(0) : op.valid(t) ? op.factor(t) * x[op.place(i, t)] : math::nan<T>();
+  y[i] = op.counts(t) ? op.factor(t) * x[op.place(i, t)] : T(0);
+  if (t != op.ignore && !op.valid(t)) report(t);
 }
 
 template <class T, int V>
@@ -122,7 +126,7 @@ __global__ void __launch_bounds__(kLossThreads, 2) nll_clear_kernel(int64_t n, T
   });
 }
 
-// After nll_clear_kernel. What is out of range shows in class 0.
+// After nll_clear_kernel.
 template <class T>
 __global__ void __launch_bounds__(kLossThreads, 2)
     nll_scatter_kernel(const NllCall<T> op, const double* __restrict__ divisor, const T* __restrict__ g, int64_t g_step,
@@ -130,13 +134,10 @@ __global__ void __launch_bounds__(kLossThreads, 2)
   const int64_t i = int64_t(blockIdx.x) * kLossThreads + threadIdx.x;
   if (i >= op.count) return;
   const int64_t t = op.target[i];
-  if (t == op.ignore) return;
+  if (!op.counts(t)) return;
   T scaled = g[i * g_step];
   if (divisor) scaled = T(double(scaled) / *divisor);
-  if (op.valid(t))
-    grad_x[op.place(i, t)] = op.factor(t) * scaled;
-  else
-    grad_x[op.place(i, 0)] = math::nan<T>();
+  grad_x[op.place(i, t)] = op.factor(t) * scaled;
 }
 
 // One block: out = sum of the losses, over the weights of the targets that count if `divisor` wants their sum.
@@ -150,7 +151,7 @@ __global__ void __launch_bounds__(1024)
     sum += double(losses[i]);
     if (!divisor) continue;
     const int64_t t = op.target[i];
-    if (t != op.ignore && op.valid(t)) weights += op.weight ? double(op.weight[t]) : 1;
+    if (op.counts(t)) weights += op.weight ? double(op.weight[t]) : 1;
   }
   sum = block_reduce(sum, 0.0, Add(), scratch);
   weights = block_reduce(weights, 0.0, Add(), scratch);

@@ -2,6 +2,7 @@
 // cross-entropy, which needs a row's elements once only, carry (maximum, sum of exponentials) along: "online" softmax,
 // Milakov & Gimelshein 2018. Columns (a dimension that is not the last) are read 32 side by side.
 #pragma once
+#include "cuda/kernels/report.cuh"
 #include "cuda/kernels/rows.cuh"
 #include "math/functions.h"
 
@@ -193,6 +194,8 @@ struct CrossEntropyRows {
   T smooth;
   T* lse;
   const double* divisor;
+
+  LM_DEVICE bool counts(int64_t t) const { return t != ignore && t >= 0 && t < n; }
 };
 
 template <int V, int kThreads, class T>
@@ -205,10 +208,10 @@ LM_DEVICE T row_sum(const T* row, int64_t n, Shared<T> scratch) {
   return row_reduce<kThreads>(sum, T(0), Add(), scratch);
 }
 
-// Targets were not looked at by the host: one that is out of range makes its row NaN.
+// Targets were not looked at by the host: one that is out of range counts as an ignored one.
 template <class T, int V, int kThreads>
 __global__ void __launch_bounds__(kRowBlock<kThreads>, kMinBlocks<kThreads>)
-    cross_entropy_kernel(const CrossEntropyRows<T> op, T* __restrict__ loss) {
+    cross_entropy_kernel(const CrossEntropyRows<T> op, T* __restrict__ loss, const __grid_constant__ Reporter report) {
   LM_SHARED(SumExp<T>, merged, [32]);
   LM_SHARED(T, scratch, [32]);
   const int64_t i = row_of_thread<kThreads>(), n = op.n;
@@ -231,13 +234,11 @@ __global__ void __launch_bounds__(kRowBlock<kThreads>, kMinBlocks<kThreads>)
   op.lse[i] = s.top + rest;
   const int64_t t = op.target[i];
   T y = T(0);
-  if (t != op.ignore) {
-    if (t >= 0 && t < n) {
-      y = (T(1) - op.smooth) * (w ? w[t] : T(1)) * ((s.top - x[t]) + rest);
-      if (op.smooth > T(0)) y += op.smooth / T(n) * ((s.top * total - dot) + rest * total);
-    } else {
-      y = math::nan<T>();
-    }
+  if (op.counts(t)) {
+    y = (T(1) - op.smooth) * (w ? w[t] : T(1)) * ((s.top - x[t]) + rest);
+    if (op.smooth > T(0)) y += op.smooth / T(n) * ((s.top * total - dot) + rest * total);
+  } else if (t != op.ignore) {
+    report(t);
   }
   loss[i] = y;
 }
@@ -254,11 +255,10 @@ __global__ void __launch_bounds__(kRowBlock<kThreads>, kMinBlocks<kThreads>)
   T total = T(n);
   if (op.smooth > T(0) && w) total = row_sum<V, kThreads>(w, n, scratch);
   const int64_t t = op.target[i];
-  const bool counts = t != op.ignore, valid = t >= 0 && t < n;
+  const bool counts = op.counts(t);
   T k = scale[i * scale_step];
   if (op.divisor) k = T(double(k) / *op.divisor);
-  if (counts && !valid) k = math::nan<T>();
-  const T hit = counts && valid ? (T(1) - op.smooth) * (w ? w[t] : T(1)) : T(0), each = op.smooth / T(n);
+  const T hit = counts ? (T(1) - op.smooth) * (w ? w[t] : T(1)) : T(0), each = op.smooth / T(n);
   // grad_x = k (Q p - q): one multiplication and, when smoothing, one subtraction an element; then the hit.
   const T a = k * (hit + each * total), b = k * each, lse = op.lse[i];
   for_packs<V, kThreads>(x, n, [&](Pack<T, V> p, int64_t at) {
@@ -286,9 +286,9 @@ __global__ void __launch_bounds__(256, 2)
   const int64_t i = int64_t(blockIdx.x) * 256 + threadIdx.x;
   if (i >= op.rows) return;
   const int64_t t = op.target[i];
-  const bool valid = t >= 0 && t < op.n;
-  const double w = op.weight && valid ? double(op.weight[t]) : 1, smooth = double(op.smooth);
-  mass[i] = t == op.ignore ? T(0) : T((1 - smooth) * w + smooth * total / double(op.n));
+  const bool counts = op.counts(t);
+  const double w = op.weight && counts ? double(op.weight[t]) : 1, smooth = double(op.smooth);
+  mass[i] = !counts ? T(0) : T((1 - smooth) * w + smooth * total / double(op.n));
 }
 
 }  // namespace lamina::cuda

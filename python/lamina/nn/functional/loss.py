@@ -71,8 +71,7 @@ def gaussian_nll_loss(
         var = _core.full_like(input, var)
     if var.shape != input.shape and tuple(var.shape) == tuple(input.shape[:-1]):
         var = var.unsqueeze(-1)  # one variance for all features
-    if bool((var < 0).any()):
-        raise ValueError("gaussian_nll_loss: var has a negative entry; need variances >= 0")
+    _core._check_variances(var)
     held = var + (var.detach().clamp(min=eps) - var.detach())  # clamps the value, passes the gradient
     loss = 0.5 * (held.log() + (input - target).square() / held)
     return _reduce("gaussian_nll_loss", loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
