@@ -37,8 +37,8 @@ struct Backend {
   bool (*is_pinned)(const void* data);
 
   // In the order of the stream. From and to pinned memory it happens later; a copy to any other host memory has
-  // happened when this returns, and one from such memory has read its source. All functions that wait throw what kernels
-  // have reported.
+  // happened when this returns, and one from such memory has read its source. All functions that wait throw what
+  // kernels have reported.
   void (*copy)(Stream stream, void* dst, const void* src, size_t bytes, CopyKind kind);
 
   // Streams and events are the device's own handles. The current stream belongs to the calling thread.

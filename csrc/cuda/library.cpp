@@ -37,6 +37,7 @@ struct Listed : Entry {
 #include "kernel/clip.h"
 #include "kernel/conv.h"
 #include "kernel/copy.h"
+#include "kernel/create.h"
 #include "kernel/elementwise.h"
 #include "kernel/embedding.h"
 #include "kernel/gemm.h"

@@ -50,12 +50,8 @@ struct Attention {
     Tensor scores = matmul(query, transpose(key, -2, -1)) * Tensor(scale);
     if (mask) scores = scores + *mask;
     if (causal) {
-      const Tensor below = empty_tensor({query.size(-2), key.size(-2)}, scores.dtype());
-      dispatch_float(scores.dtype(), kName, [&]<class T>() {
-        for (int64_t i = 0; i < below.numel(); ++i)
-          below.data<T>()[i] = i % below.size(1) > i / below.size(1) ? T(-INFINITY) : T(0);
-      });
-      scores = scores + to_device(below, scores.device());
+      const Shape sizes{query.size(-2), key.size(-2)};
+      scores = scores + triu(full_tensor(sizes, -HUGE_VAL, scores.dtype(), scores.device()), 1);
     }
     return softmax(scores, -1, std::nullopt);
   }

@@ -168,9 +168,13 @@ Tensor full_tensor(const Shape& sizes, const Scalar& value, DType dtype, Device 
 Tensor ones_tensor(const Shape& sizes, DType dtype, Device device) { return full_tensor(sizes, 1, dtype, device); }
 
 // Between devices bytes are copied: elements are brought to their order and dtype on the side of the source first, so
-// that a cast to fewer bytes happens before the bus, and spread out on the side of the destination.
+// that a cast to fewer bytes happens before the bus, and spread out on the side of the destination. A number of the
+// host travels with the launch of a fill, which nobody waits for.
 static void copy_across(const Tensor& dst, const Tensor& src, bool non_blocking) {
   Tensor packed = cast(contiguous(src), dst.dtype());
+  if (src.device().is_cpu() && src.dim() == 0 && !is_pinned(src))
+    return kernel::fill_strided(stream_of(dst.device()), dst.dim(), dst.sizes().data(), dst.data(),
+                                dst.strides().data(), dst.dtype(), packed.data());
   Tensor landed =
       dst.is_contiguous() && dst.sizes() == src.sizes() ? dst : empty_tensor(src.sizes(), dst.dtype(), dst.device());
   const Device device = dst.device().is_cpu() ? src.device() : dst.device();

@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/pool.h"
-#include "cpu/copy_loops.h"
+#include "kernel/create.h"
 #include "ops/ops.h"
 
 namespace lamina {
@@ -42,61 +41,23 @@ Tensor full_in_order_of(const Tensor& x, const Scalar& value, std::optional<DTyp
   return out;
 }
 
-// A 1-d tensor with f(i) at i, computed in Value (double or int64) and stored as dtype, a block at a time; on the host,
-// from where it is brought to the device.
-template <class Value, class F>
-Tensor from_index(int64_t n, DType dtype, std::optional<Device> device, const char* op, F&& f) {
-  constexpr int64_t kGrain = 16384, kBlock = 256;
-  Tensor out = checked_empty({n}, dtype, Device(), op);
-  char* data = static_cast<char*>(out.data());
-  parallel_for(chunk_count(n, kGrain), [&](int64_t c) {
-    Value block[kBlock];
-    for (int64_t i = c * kGrain, end = std::min(i + kGrain, n); i < end; i += kBlock) {
-      int64_t m = std::min(kBlock, end - i);
-      for (int64_t k = 0; k < m; ++k) block[k] = f(i + k);
-      cpu::convert(dtype_of<Value>, dtype, m, block, data + i * item_size(dtype));
-    }
-  });
-  return to_device(out, device.value_or(default_device()));
-}
-
-void check_steps(int64_t steps, const char* op) {
-  LM_CHECK(steps >= 0, ValueError, op, ": steps is ", steps, "; need steps >= 0");
-}
-
-// The i-th of n numbers from start to end: counted from the nearer end, so that both ends are exact.
-double linear(double start, double end, int64_t n, int64_t i) {
-  if (n == 1) return start;
-  double step = (end - start) / double(n - 1);
-  return i < n / 2 ? start + step * double(i) : end - step * double(n - 1 - i);
-}
-
-// How many (r, c) of a rows x columns matrix have c - r >= offset: `full` whole rows, then rows of falling length.
-__int128 count_upper(__int128 rows, __int128 columns, __int128 offset) {
-  __int128 full = std::clamp<__int128>(-offset, 0, rows), end = std::clamp<__int128>(columns - offset, full, rows);
-  return full * columns + (end - full) * (2 * (columns - offset) - full - end + 1) / 2;
+Tensor from_range(const Range& range, int64_t n, DType dtype, std::optional<Device> device, const char* op) {
+  Tensor out = checked_empty({n}, dtype, device, op);
+  kernel::fill_range(stream_of(out.device()), range, dtype, out.data(), n);
+  return out;
 }
 
 // (row, column) of every element of a triangle, row by row.
 Tensor triangle_indices(int64_t rows, int64_t columns, int64_t offset, bool upper, std::optional<DType> dtype,
                         std::optional<Device> device, const char* op) {
   LM_CHECK(rows >= 0 && columns >= 0, ValueError, op, ": row is ", rows, ", col is ", columns, "; need both >= 0");
-  offset = std::clamp(offset, -rows, columns);  // beyond the corners nothing changes
-  __int128 n = upper ? count_upper(rows, columns, offset)
-                     : __int128(rows) * columns - count_upper(rows, columns, __int128(offset) + 1);
+  const Triangle triangle{rows, columns, std::clamp(offset, -rows, columns), upper};  // beyond, nothing changes
+  const __int128 n = triangle.before<__int128>(rows);
   LM_CHECK(n < INT64_MAX / 16, ValueError, op, ": the indices of ", rows, " rows and ", columns,
            " columns do not fit in 64 bits");
-  Tensor out = checked_empty({2, int64_t(n)}, DType::I64, Device(), op);
-  int64_t *row = out.data<int64_t>(), *column = row + n, *end = column;
-  for (int64_t r = upper ? 0 : std::max<int64_t>(0, -offset); row < end; ++r) {
-    int64_t first = upper ? std::max<int64_t>(0, r + offset) : 0;
-    int64_t last = upper ? columns : std::min(r + offset, columns - 1) + 1;
-    for (int64_t c = first; c < last; ++c) {
-      *row++ = r;
-      *column++ = c;
-    }
-  }
-  return to_device(cast(out, dtype.value_or(DType::I64)), device.value_or(default_device()));
+  Tensor out = checked_empty({2, int64_t(n)}, DType::I64, device, op);
+  kernel::fill_triangle(stream_of(out.device()), triangle, out.data<int64_t>(), int64_t(n));
+  return cast(out, dtype.value_or(DType::I64));
 }
 
 }  // namespace
@@ -178,28 +139,32 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, std::o
     int64_t first = start.to_int(), last = end.to_int(), stride = step.to_int();
     __int128 span = __int128(last) - first, n = (span + stride + (stride > 0 ? -1 : 1)) / stride;
     LM_CHECK(n < INT64_MAX, ValueError, "arange: ", first, " to ", last, " has too many elements");
-    return from_index<int64_t>(int64_t(n), out, device, "arange",
-                               [=](int64_t i) { return int64_t(uint64_t(first) + uint64_t(i) * uint64_t(stride)); });
+    return from_range({.integers = true, .first = first, .stride = stride}, int64_t(n), out, device, "arange");
   }
   double n = std::ceil((to - from) / by);
   LM_CHECK(n < 0x1p62, ValueError, "arange: ", from, " to ", to, " by ", by, " has too many elements");
-  return from_index<double>(int64_t(n), out, device, "arange", [=](int64_t i) { return from + double(i) * by; });
+  return from_range({.start = from, .step = by, .turn = int64_t(n)}, int64_t(n), out, device, "arange");
 }
 Tensor arange(const Scalar& end, std::optional<DType> dtype, std::optional<Device> device) {
   return arange(Scalar(0), end, Scalar(1), dtype, device);
 }
 
+// Counted from the nearer end, so that both ends are exact.
+static Tensor linear(double start, double end, int64_t steps, DType dtype, std::optional<Device> device,
+                     const char* op) {
+  LM_CHECK(steps >= 0, ValueError, op, ": steps is ", steps, "; need steps >= 0");
+  const double step = steps > 1 ? (end - start) / double(steps - 1) : 0;
+  return from_range({.start = start, .step = step, .end = end, .turn = std::max<int64_t>(steps / 2, steps == 1)}, steps,
+                    dtype, device, op);
+}
 Tensor linspace(double start, double end, int64_t steps, std::optional<DType> dtype, std::optional<Device> device) {
-  check_steps(steps, "linspace");
-  return from_index<double>(steps, dtype_or_default(dtype), device, "linspace",
-                            [=](int64_t i) { return linear(start, end, steps, i); });
+  return linear(start, end, steps, dtype_or_default(dtype), device, "linspace");
 }
 
 Tensor logspace(double start, double end, int64_t steps, double base, std::optional<DType> dtype,
                 std::optional<Device> device) {
-  check_steps(steps, "logspace");
-  return from_index<double>(steps, dtype_or_default(dtype), device, "logspace",
-                            [=](int64_t i) { return std::pow(base, linear(start, end, steps, i)); });
+  const Tensor exponents = linear(start, end, steps, DType::F64, device, "logspace");
+  return cast(pow(Tensor(base), exponents), dtype_or_default(dtype));
 }
 
 Tensor eye(int64_t n, std::optional<int64_t> m, std::optional<DType> dtype, std::optional<Device> device) {

@@ -80,12 +80,12 @@ Tensor neutral(PutMode mode, const Tensor& like) {
   if (mode == PutMode::Mul) return filled({}, 1, like);
   const bool low = mode == PutMode::Max;
   if (like.is_floating()) return filled({}, low ? -HUGE_VAL : HUGE_VAL, like);
-  Tensor out = empty_tensor({}, like.dtype());
+  int64_t end = 0;
   dispatch_all(like.dtype(), [&]<class T>() {
     using Limits = std::numeric_limits<T>;
-    if constexpr (Limits::is_integer) *out.data<T>() = low ? Limits::lowest() : Limits::max();
+    if constexpr (Limits::is_integer) end = low ? Limits::lowest() : Limits::max();
   });
-  return to_device(out, like.device());
+  return full_tensor({}, end, like.dtype(), like.device());
 }
 
 Grads GatherOp::backward(Ctx& ctx, const Tensor& grad) const {

@@ -7,6 +7,7 @@
 #include "core/mode.h"
 #include "core/pool.h"
 #include "kernel/random.h"
+#include "ops/check.h"
 #include "ops/ops.h"
 
 namespace lamina {
@@ -80,42 +81,41 @@ Tensor draw_integers(const Shape& size, int64_t low, int64_t high, Generator* ge
   return cast(out, dtype);
 }
 
-// A tensor of probabilities as contiguous doubles, outside the tape, in host memory.
+// A tensor of probabilities as contiguous doubles, outside the tape.
 Tensor probabilities(const Tensor& p, const char* op) {
   LM_CHECK(p.is_floating(), TypeError, op, ": the probabilities are ", p.dtype(), "; need a floating-point dtype");
-  return to_device(contiguous(cast(p.alias(), DType::F64)), Device());
+  return contiguous(cast(p.alias(), DType::F64));
 }
 
-// Also there.
-Tensor uniforms(const Shape& size, Generator* generator) {
-  Tensor out = empty_tensor(size, DType::F64);
+Tensor uniforms(const Shape& size, Generator* generator, Device device) {
+  Tensor out = empty_tensor(size, DType::F64, device);
   fill_uniform(out, generator);
   return out;
 }
 
-// Binary search in the running sums.
-void draw_with_replacement(const double* p, int64_t n, const double* u, int64_t count, int64_t* out) {
-  std::vector<double> sums(size_t(n), 0.0);
-  double total = 0;
-  int64_t last = 0;  // the last index of positive probability: where rounding may not lead beyond
-  for (int64_t i = 0; i < n; ++i) {
-    sums[size_t(i)] = total += p[i];
-    if (p[i] > 0) last = i;
-  }
-  for (int64_t k = 0; k < count; ++k)
-    out[k] = std::min<int64_t>(last, std::upper_bound(sums.begin(), sums.end(), u[k] * total) - sums.begin());
+constexpr double kLargest = std::numeric_limits<double>::max(), kLeast = std::numeric_limits<double>::denorm_min();
+
+// weights (rows, n), all >= 0 with a sum > 0 -> (rows, count). A search in the running sums.
+Tensor draw_with_replacement(const Tensor& weights, int64_t count, Generator* generator) {
+  const Device device = weights.device();
+  const Tensor u = uniforms({weights.size(0), count}, generator, device);
+  const Tensor sums = cumsum(weights, 1, std::nullopt), total = slice(sums, 1, weights.size(1) - 1, weights.size(1));
+  // The last index of positive probability: where rounding may not lead beyond.
+  const Tensor index = arange(Scalar(weights.size(1)), DType::I64, device);
+  const Tensor last = amax(where(gt(weights, Tensor(0)), index, Tensor(0)), Shape{1}, true);
+  return minimum(searchsorted(sums, mul(u, total), false, true, "", std::nullopt), last);
 }
 
 // Efraimidis, Spirakis, "Weighted random sampling with a reservoir", 2006: in the order of -log(u_i) / p_i, the first k
 // are k draws without replacement.
-void draw_without_replacement(const double* p, int64_t n, const double* u, int64_t count, int64_t* out) {
-  std::vector<std::pair<double, int64_t>> keys;
-  for (int64_t i = 0; i < n; ++i)
-    if (p[i] > 0) keys.emplace_back(-std::log1p(-u[i]) / p[i], i);
-  LM_CHECK(int64_t(keys.size()) >= count, ValueError, "multinomial: num_samples is ", count,
-           " without replacement, but only ", keys.size(), " categories have a probability > 0");
-  std::partial_sort(keys.begin(), keys.begin() + count, keys.end());
-  for (int64_t k = 0; k < count; ++k) out[k] = keys[size_t(k)].second;
+Tensor draw_without_replacement(const Tensor& weights, int64_t count, Generator* generator) {
+  const Tensor possible = gt(weights, Tensor(0));
+  const char* text = "num_samples is % without replacement, but only # categories have a probability > 0";
+  check_values(sum(possible, Shape{1}, false, DType::I64), double(count), kLargest, NaN::Refused,
+               {Complaint::Value, "multinomial", text, {count}}, nullptr);
+  const Tensor u = uniforms(weights.sizes(), generator, weights.device());
+  const Tensor keys = where(possible, div(neg(log1p(neg(u))), weights), Tensor(HUGE_VAL));
+  return topk(keys, count, 1, false, true)[1];
 }
 
 }  // namespace
@@ -175,27 +175,22 @@ Tensor multinomial(const Tensor& input, int64_t num_samples, bool replacement, G
            input.sizes(), "; need 1 or 2 dimensions");
   int64_t n = input.size(-1), rows = input.dim() == 2 ? input.size(0) : 1;
   LM_CHECK(num_samples > 0, ValueError, "multinomial: num_samples is ", num_samples, "; need num_samples > 0");
+  LM_CHECK(n > 0, ValueError, "multinomial: the probabilities have shape ", input.sizes(),
+           "; need at least one category");
   LM_CHECK(replacement || num_samples <= n, ValueError, "multinomial: num_samples is ", num_samples,
            " without replacement, but there are ", n, " categories");
-  Tensor weights = probabilities(input, "multinomial");
+  NoGrad guard;
+  const Tensor weights = reshape(probabilities(input, "multinomial"), Shape{rows, n});
+  const auto complaint = [](const char* text) { return Complaint{Complaint::Value, "multinomial", text, {}}; };
+  check_values(weights, 0, kLargest, NaN::Refused, complaint("probability@ is #; need finite numbers >= 0"),
+               [](const Tensor& x, int64_t i) { return str(" ", i % x.size(1), " of row ", i / x.size(1)); });
+  check_values(sum(weights, Shape{1}, false, std::nullopt), kLeast, HUGE_VAL, NaN::Refused,
+               complaint("the probabilities@ add up to #; need a sum > 0"),
+               [](const Tensor&, int64_t i) { return str(" of row ", i); });
+  const Tensor out = (replacement ? draw_with_replacement : draw_without_replacement)(weights, num_samples, generator);
   Shape size = input.sizes();
   size.back() = num_samples;
-  Tensor out = empty_tensor(size, DType::I64);
-  Tensor u = uniforms({rows, replacement ? num_samples : n}, generator);
-  for (int64_t r = 0; r < rows; ++r) {
-    const double* p = weights.data<double>() + r * n;
-    double total = 0;
-    for (int64_t i = 0; i < n; ++i) {
-      LM_CHECK(p[i] >= 0 && std::isfinite(p[i]), ValueError, "multinomial: probability ", i, " of row ", r, " is ",
-               p[i], "; need finite numbers >= 0");
-      total += p[i];
-    }
-    LM_CHECK(total > 0, ValueError, "multinomial: the probabilities of row ", r, " add up to ", total,
-             "; need a sum > 0");
-    auto* choose = replacement ? draw_with_replacement : draw_without_replacement;
-    choose(p, n, u.data<double>() + r * u.size(1), num_samples, out.data<int64_t>() + r * num_samples);
-  }
-  return to_device(out, input.device());
+  return reshape(out, Sizes(size));
 }
 
 Tensor normal(const Operand& mean, const Operand& std, Generator* generator) {
@@ -204,10 +199,7 @@ Tensor normal(const Operand& mean, const Operand& std, Generator* generator) {
   for (const Tensor* x : {static_cast<const Tensor*>(&mean), static_cast<const Tensor*>(&std)})
     LM_CHECK((*x)->wrapped || x->is_floating(), TypeError, "normal: got a tensor of ", x->dtype(),
              "; need a floating-point dtype");
-  Tensor deviations = to_device(contiguous(cast(std.alias(), DType::F64)), Device());
-  for (int64_t i = 0; i < deviations.numel(); ++i)
-    LM_CHECK(deviations.data<double>()[i] >= 0, ValueError, "normal: std is ", deviations.data<double>()[i],
-             "; need std >= 0");
+  check_values(std, 0, HUGE_VAL, NaN::Refused, {Complaint::Value, "normal", "std is #; need std >= 0", {}}, nullptr);
   NoGrad guard;
   Tensor z = randn(Sizes(broadcast(mean.sizes(), std.sizes(), "normal")), generator, result_type({&mean, &std}),
                    mean->wrapped ? std.device() : mean.device());
@@ -284,14 +276,10 @@ Tensor bernoulli_(const Tensor& self, double p, Generator* generator) {
 Tensor bernoulli_(const Tensor& self, const Tensor& p, Generator* generator) {
   LM_CHECK(broadcast(self.sizes(), p.sizes(), "bernoulli_") == self.sizes(), ValueError, "bernoulli_: p has shape ",
            p.sizes(), ", the tensor ", self.sizes(), "; need a shape that broadcasts to it");
-  Tensor chances = contiguous(expand(probabilities(p, "bernoulli_"), Sizes(self.sizes())));
-  Tensor u = uniforms(self.sizes(), generator), values = empty_tensor(self.sizes(), DType::Bool);
-  for (int64_t i = 0; i < u.numel(); ++i) {
-    double chance = chances.data<double>()[i];
-    LM_CHECK(chance >= 0 && chance <= 1, ValueError, "bernoulli_: p[", i, "] is ", chance, "; need 0 <= p <= 1");
-    values.data<bool>()[i] = u.data<double>()[i] < chance;
-  }
-  return replace(self, to_device(values, self.device()), "bernoulli_");
+  const Tensor chances = probabilities(p, "bernoulli_");
+  check_values(chances, 0, 1, NaN::Refused, {Complaint::Value, "bernoulli_", "p@ is #; need 0 <= p <= 1", {}},
+               [](const Tensor&, int64_t i) { return str("[", i, "]"); });
+  return replace(self, lt(uniforms(self.sizes(), generator, self.device()), chances), "bernoulli_");
 }
 
 Tensor random_(const Tensor& self, int64_t from, int64_t to, Generator* generator) {

@@ -13,6 +13,7 @@ def test_without_a_device_everything_says_why():
     assert lamina.cuda.device_count() == 0 and "cannot be used" in reason
     calls = (
         lambda: lamina.ones(2, device="cuda"),
+        lambda: lamina.tensor([1], device="cuda"),
         lambda: lamina.ones(2).cuda(),
         lambda: lamina.cuda.Stream(),
         lambda: lamina.cuda.synchronize(),

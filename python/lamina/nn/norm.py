@@ -91,17 +91,23 @@ class _RunningNorm(_Norm):
 class _BatchNorm(_RunningNorm):
     def forward(self, input: Tensor) -> Tensor:
         self._check_input(input)
-        momentum = self.momentum
-        if self.training and self.track_running_stats:
+        tracks = self.training and self.track_running_stats
+        if tracks:
             self.num_batches_tracked.add_(1)
-            if momentum is None:  # a cumulative average instead of an exponential one
-                momentum = 1.0 / self.num_batches_tracked.item()
+            if self.momentum is None:
+                return self._cumulative(input)
         use_batch = self.training or self.running_mean is None
-        update = not self.training or self.track_running_stats
-        mean, var = (self.running_mean, self.running_var) if update else (None, None)
-        return _core.batch_norm(
-            input, mean, var, self.weight, self.bias, use_batch, 0.0 if momentum is None else momentum, self.eps
-        )
+        mean, var = (self.running_mean, self.running_var) if tracks or not self.training else (None, None)
+        momentum = self.momentum or 0.0
+        return _core.batch_norm(input, mean, var, self.weight, self.bias, use_batch, momentum, self.eps)
+
+    def _cumulative(self, input: Tensor) -> Tensor:
+        """The running statistics are the averages of those of all batches, whose number stays on the device."""
+        mean, var = _core.zeros_like(self.running_mean), _core.zeros_like(self.running_var)
+        output = _core.batch_norm(input, mean, var, self.weight, self.bias, True, 1.0, self.eps)
+        for average, batch in ((self.running_mean, mean), (self.running_var, var)):
+            average.add_((batch - average) / self.num_batches_tracked)
+        return output
 
 
 class BatchNorm1d(_BatchNorm):

@@ -131,7 +131,9 @@ def interpolate(
         new = int(value) if scale_factor is None else int(old * value)
         step = old / new if scale_factor is None else 1 / value  # the given factor, as PyTorch uses it
         if mode == "nearest":
-            input = input.index_select(dim, (_core.arange(new) * step).to(_core.int64).clamp(max=old - 1))
+            input = input.index_select(
+                dim, (_core.arange(new, device=input.device) * step).to(_core.int64).clamp(max=old - 1)
+            )
         else:
             input = _resize_linear(input, dim, new, step, bool(align_corners))
     return input
@@ -139,7 +141,7 @@ def interpolate(
 
 def _resize_linear(input: Tensor, dim: int, new: int, step: float, align_corners: bool) -> Tensor:
     old = input.shape[dim]
-    place = _core.arange(new).to(input.dtype)
+    place = _core.arange(new, device=input.device).to(input.dtype)
     if align_corners:
         source = place * ((old - 1) / (new - 1) if new > 1 else 0.0)
     else:
