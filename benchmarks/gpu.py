@@ -19,7 +19,7 @@ from typing import Any
 import lamina
 import torch
 
-STAGES = ("ceilings", "check", "operators", "steps")
+STAGES = ("ceilings", "check", "operators", "providers", "steps")
 
 
 class Clock:
@@ -137,6 +137,10 @@ def main() -> None:
     lab = Lab(args.json, args.dry)
     if args.stage == "ceilings":
         return ceilings(lab)
+    if args.stage == "providers":
+        from gpu_operators import products
+
+        sys.exit(products(lab))
     module = __import__(f"gpu_{args.stage}")
     sys.exit(module.main(lab))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -247,12 +247,19 @@ def measure(lab: Lab, row: Row, dtype: str, copy: float) -> None:
     lab.add(name, **values)
 
 
-def main(lab: Lab) -> int:
+def main(lab: Lab, rows: list[Row] = ROWS) -> int:
     copy = copy_bandwidth(lab)
-    for row in ROWS:
+    for row in rows:
         for dtype in row.dtypes:
             measure(lab, row, dtype, copy)
             lamina.cuda.empty_cache()
             if not lab.dry:
                 torch.cuda.empty_cache()
     return int(any("error" in row for row in lab.rows))
+
+
+def products(lab: Lab) -> int:
+    """What NVIDIA's libraries may compute, where they are installed and faster: the same rows without
+    LAMINA_PROVIDERS=none. The aims are for Lamina's own kernels."""
+    lab.add("libraries", **lamina.cuda.providers())
+    return main(lab, [replace(row, ratio=None) for row in ROWS if row.name.startswith(("matmul", "conv"))])

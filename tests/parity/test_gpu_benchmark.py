@@ -16,13 +16,12 @@ def test_every_stage_runs_dry(tmp_path):
     package = str(Path(lamina.__file__).parents[1])
     env = {**os.environ, "DRY": "1", "OUT": str(tmp_path), "PYTHONPATH": package}
     run = subprocess.run(["bash", "benchmarks/gpu.sh"], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-4000:]
     stages = [json.loads(line) for line in (tmp_path / "stages.jsonl").read_text().splitlines()]
-    assert [s["stage"] for s in stages] == ["ceilings", "steps", "operators", "check"]
+    assert [s["stage"] for s in stages] == ["ceilings", "steps", "operators", "providers", "check"]
     for stage in stages:
         rows = json.loads((tmp_path / f"{stage['stage']}.json").read_text())
-        # An embedding waits for its range check, which a captured graph cannot.
-        failed = [row for row in rows if "error" in row and row["name"] != "GPT, 16 x 128, captured"]
-        assert rows and not failed, run.stdout[-4000:]
+        assert rows and stage["exit"] == 0 and not [row for row in rows if "error" in row]
     table = run.stdout
     assert "--- below their aims:" in table and table.rindex("--- ceilings") < table.rindex("--- below their aims:")
     assert "share_of_copy >= 0.85" in table and "ratio >= 3" in table
@@ -34,4 +33,4 @@ def test_the_limits_of_all_stages_fit_into_eight_minutes():
     lines = (ROOT / "benchmarks" / "gpu.sh").read_text().splitlines()
     limits = [int(line.split("stage ", 1)[1].split()[1]) for line in lines if "stage " in line and ".py" in line]
     limits += [int(line.split()[2]) for line in lines if line.strip().startswith("stage build")]
-    assert len(limits) == 6 and sum(limits) <= 8 * 60
+    assert len(limits) == 7 and sum(limits) <= 8 * 60
