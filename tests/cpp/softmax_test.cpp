@@ -108,7 +108,7 @@ TEST(CrossEntropyKernel, LossAndGradientWithSmoothingAndWeights) {
     std::vector<int64_t> t;
     for (int64_t i = 0; i < rows; ++i) t.push_back(i == 3 ? -100 : (i * 7) % n);
     std::vector<double> lse(rows), loss(rows), gx(x.size());
-    const CrossEntropy op{8, rows, n, x.data(), t.data(), w.data(), -100, 0.1, lse.data()};
+    const CrossEntropy op{8, rows, n, x.data(), t.data(), w.data(), -100, 0.1, lse.data(), nullptr};
     kernel::cross_entropy_forward(kCpu, op, loss.data());
     kernel::cross_entropy_backward(kCpu, op, k.data(), 1, gx.data());
     for (int64_t i = 0; i < rows; ++i) {
@@ -170,7 +170,7 @@ TEST(SoftmaxKernel, SameBitsForAnyNumberOfThreads) {
     kernel::softmax_forward(kCpu, 4, x.data(), all.data(), rows, n, 1, false);
     kernel::softmax_backward(kCpu, 4, all.data(), g.data(), all.data() + x.size(), rows, n, 1, false);
     kernel::softmax_forward(kCpu, 4, x.data(), all.data() + 2 * x.size(), 7, 100, n, true);
-    const CrossEntropy op{4, rows, n, x.data(), t.data(), nullptr, -100, 0, lse.data()};
+    const CrossEntropy op{4, rows, n, x.data(), t.data(), nullptr, -100, 0, lse.data(), nullptr};
     kernel::cross_entropy_forward(kCpu, op, loss.data());
     kernel::cross_entropy_backward(kCpu, op, loss.data(), 1, all.data() + 3 * x.size());
     results.push_back(all);
