@@ -75,6 +75,10 @@ void prepare(Fibre& fibre, int slot, void (*entry)()) {
   fibre.bottom = bottom;
   fibre.size = kStack - kGuard - colour;
   fibre.fake_stack = nullptr;
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(bottom,
+                                kStack - kGuard);  // the frames of the fibre before were left, not returned from
+#endif
 #if defined(__x86_64__)
   auto** top = reinterpret_cast<void**>((reinterpret_cast<uintptr_t>(bottom) + fibre.size) & ~uintptr_t(15));
   *--top = nullptr;  // the return address of entry()
