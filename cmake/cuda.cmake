@@ -41,7 +41,7 @@ if(LAMINA_WITH_CUDA)
     set_target_properties(lamina_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${LAMINA_MODULE_DIR})
   endif()
   install(TARGETS lamina_cuda LIBRARY DESTINATION lamina)
-  # Compressed, the library is a quarter of the size; drivers from 550 on, which CUDA 12.4 came with, can read it.
+  # Compressed, the library is a quarter of the size.
   target_compile_options(lamina_cuda PRIVATE
     "$<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings;-Xptxas=-v,-warn-spills;--expt-relaxed-constexpr;--compress-mode=size>")
   set_target_properties(lamina_cuda PROPERTIES CUDA_COMPILER_LAUNCHER
