@@ -2,7 +2,8 @@
 
 mutate.py BUILD_DIRECTORY [FAMILY ...] [--per-kernel N]: for every kernel of csrc/cuda/kernels/FAMILY.cuh, leaves out a
 barrier or shifts the index of a store, compiles csrc/cuda/FAMILY.cu with the broken header, links it in place of the
-object of tests/cuda_FAMILY_test and runs that. Prints a table; fails if a mutation survives.
+object of tests/cuda_FAMILY_test and runs that. Prints a table; fails if a mutation survives. What does not compile
+is not counted.
 """
 
 import argparse
@@ -56,8 +57,8 @@ def link_command(build: Path, target: str) -> list[str]:
     return shlex.split(command)
 
 
-def run(family: str, mutation: Mutation, build: Path) -> str:
-    """Why the test failed, or "" if it passed."""
+def run(family: str, mutation: Mutation, build: Path) -> str | None:
+    """Why the test failed, or "" if it passed; None if the kernel does not compile."""
     with tempfile.TemporaryDirectory() as folder:
         overlay = Path(folder) / "cuda/kernels"
         overlay.mkdir(parents=True)
@@ -67,7 +68,7 @@ def run(family: str, mutation: Mutation, build: Path) -> str:
         compile_command.insert(1, f"-I{folder}")
         compiled = subprocess.run(compile_command, cwd=build, capture_output=True, text=True)
         if compiled.returncode:
-            return "does not compile"
+            return None
         link = link_command(build, f"cuda_{family}_test")
         link[link.index("-o") + 1] = f"{folder}/test"
         link = [f"{folder}/broken.o" if word.endswith(f"csrc/cuda/{family}.cu.o") else word for word in link]
@@ -94,10 +95,12 @@ def main() -> int:
     for family in families:
         count: dict[str, int] = {}
         for mutation in mutations((KERNELS / f"{family}.cuh").read_text()):
-            count[mutation.kernel] = count.get(mutation.kernel, 0) + 1
-            if count[mutation.kernel] > options.per_kernel:
+            if count.get(mutation.kernel, 0) == options.per_kernel:
                 continue
             reason = run(family, mutation, options.build.resolve())
+            if reason is None:
+                continue
+            count[mutation.kernel] = count.get(mutation.kernel, 0) + 1
             tried += 1
             survived += not reason
             kernels.add(mutation.kernel)
